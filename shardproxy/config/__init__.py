@@ -1,0 +1,1 @@
+"""What a user writes, checked: floor 0, imports nothing of the other rooms."""

@@ -1,0 +1,111 @@
+"""Durations, sizes, rates and addresses: how a user writes them and what they mean.
+
+Every parser takes the text as it stands in the file and raises `ValueError` with a plain sentence
+that says what was expected.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass
+
+_DURATION_NS = {"ms": 1_000_000, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
+_SIZE_BYTES = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "kB": 10**3, "MB": 10**6, "GB": 10**9}
+_RATE_SECONDS = {"s": 1, "m": 60, "h": 3600}
+_NUMBER = r"([0-9]+(?:\.[0-9]+)?)"
+_DURATION = re.compile(rf"{_NUMBER}(ms|s|m|h)")
+_SIZE = re.compile(rf"{_NUMBER}(B|KiB|MiB|GiB|kB|MB|GB)")
+_RATE = re.compile(rf"{_NUMBER}/(s|m|h)")
+MAX_DURATION_NS = 365 * 24 * 3600 * 10**9
+
+
+def parse_duration(text: str) -> int:
+    """`250ms`, `15s`, `1.5m`, `1h` as whole nanoseconds (0 to one year)."""
+    found = _DURATION.fullmatch(text)
+    if not found:
+        raise ValueError(f"{text!r} is not a duration; write a number and ms, s, m or h, such as 250ms or 15s")
+    nanoseconds = round(float(found[1]) * _DURATION_NS[found[2]])
+    if nanoseconds > MAX_DURATION_NS:
+        raise ValueError(f"{text!r} is longer than a year")
+    return nanoseconds
+
+
+def parse_size(text: str) -> int:
+    """`64KiB`, `1MiB`, `100MB`, `512B` as whole bytes."""
+    found = _SIZE.fullmatch(text)
+    if not found:
+        raise ValueError(f"{text!r} is not a size; write a number and B, KiB, MiB or GiB, such as 64KiB")
+    return round(float(found[1]) * _SIZE_BYTES[found[2]])
+
+
+def parse_rate(text: str) -> float:
+    """`1000/s`, `20/m`, `5/h` as events per second, greater than zero."""
+    found = _RATE.fullmatch(text)
+    if not found or float(found[1]) == 0:
+        raise ValueError(f"{text!r} is not a rate; write a number above 0 and /s, /m or /h, such as 1000/s")
+    return float(found[1]) / _RATE_SECONDS[found[2]]
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where to listen or connect: a TCP host and port, or the path of a Unix socket.
+
+    Exactly one of the two is set: `path` is empty for TCP, `host` is empty for a Unix socket.
+    """
+
+    host: str = ""
+    port: int = 0
+    path: str = ""
+
+    @property
+    def is_unix(self) -> bool:
+        return bool(self.path)
+
+    @property
+    def is_ipv6(self) -> bool:
+        return ":" in self.host
+
+    def __str__(self) -> str:
+        if self.path:
+            return f"unix:{self.path}"
+        return f"[{self.host}]:{self.port}" if self.is_ipv6 else f"{self.host}:{self.port}"
+
+
+def parse_address(text: str) -> Address:
+    """`127.0.0.1:8080`, `[::1]:8080` or `unix:/run/app.sock`.
+
+    Names are not resolved here: an address is an IP literal, so that a check of the file needs no network.
+    """
+    if text.startswith("unix:"):
+        return _unix_address(text)
+    host, colon, port_text = text.rpartition(":")
+    if not colon or not host:
+        raise ValueError(f"{text!r} is not an address; write 127.0.0.1:8080, [::1]:8080 or unix:/path")
+    return Address(host=_ip_literal(host, text), port=_port(port_text, text))
+
+
+def _unix_address(text: str) -> Address:
+    path = text.removeprefix("unix:")
+    if not path.startswith("/"):
+        raise ValueError(f"{text!r} needs an absolute path, such as unix:/run/app.sock")
+    if len(path.encode()) > 107:
+        raise ValueError(f"{text!r} is longer than the 107 bytes that a Unix socket's path may have")
+    return Address(path=path)
+
+
+def _ip_literal(host: str, text: str) -> str:
+    bracketed = host.startswith("[") and host.endswith("]")
+    try:
+        address = ipaddress.ip_address(host[1:-1] if bracketed else host)
+    except ValueError:
+        raise ValueError(f"{text!r} does not begin with an IP address (IPv6 in brackets)") from None
+    if (address.version == 6) != bracketed:
+        raise ValueError(f"{text!r}: IPv6 addresses stand in brackets, IPv4 addresses do not")
+    return str(address)
+
+
+def _port(port_text: str, text: str) -> int:
+    if not (port_text.isascii() and port_text.isdigit() and 0 < int(port_text) < 65536):
+        raise ValueError(f"{text!r} needs a port from 1 to 65535 after the last colon")
+    return int(port_text)
