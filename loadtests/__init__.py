@@ -1,0 +1,1 @@
+"""Load: the comparison with other proxies (`compare`) and simulated users (`locustfile`)."""

@@ -1,0 +1,43 @@
+"""The compiled modules: which, with which flags, and the debug switch (SP_DEBUG=1)."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+ROOT = Path(__file__).parent
+if not (ROOT / "shardproxy" / "supervisor" / "__init__.py").exists():
+    sys.exit("shardproxy/supervisor is not a link to ../supervisor; repair: ln -sfn ../supervisor shardproxy/supervisor")
+
+DEBUG = os.environ.get("SP_DEBUG", "0")
+ONLY = os.environ.get("SP_ONLY", "")  # one room while working on it, such as SP_ONLY=shm
+
+extensions = [
+    Extension(
+        ".".join(source.with_suffix("").parts),
+        [str(source)],
+        define_macros=[("SP_DEBUG", DEBUG)],
+        extra_compile_args=["-O3", "-fno-semantic-interposition", "-fvisibility=hidden", "-Wno-unused-function"],
+    )
+    for source in sorted(path.relative_to(ROOT) for path in ROOT.glob("shardproxy/**/*.pyx"))
+    if not ONLY or source.parts[1] in ONLY.split(",")
+]
+
+setup(
+    ext_modules=cythonize(
+        extensions,
+        nthreads=0,
+        compiler_directives={
+            "language_level": "3",
+            "boundscheck": False,
+            "wraparound": False,
+            "cdivision": True,
+            "initializedcheck": False,
+            "embedsignature": True,
+        },
+    )
+)

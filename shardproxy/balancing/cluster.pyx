@@ -1,0 +1,156 @@
+"""Choosing an endpoint: pick, reserve, and the next one when somebody else was faster."""
+
+from collections import namedtuple
+
+from libc.stdlib cimport calloc, free
+
+from shardproxy.shm.gauges cimport gauge_add, gauge_reserve, gauge_total
+
+EndpointSpec = namedtuple("EndpointSpec", "active weight cap")
+
+cdef enum:
+    MAX_TRIES = 64          # endpoints that may turn out full between the look and the reservation
+
+POLICIES = {"least_connection": LEAST_CONNECTION, "round_robin": ROUND_ROBIN, "random": RANDOM}
+
+
+cdef class Cluster:
+    def __cinit__(self, Gauges gauges not None, endpoints, *, str policy, int requests, requests_cap, uint64_t seed):
+        self.endpoints = <EndpointState*>calloc(len(endpoints), sizeof(EndpointState))
+        if self.endpoints == NULL:
+            raise MemoryError
+        for spec in endpoints:
+            self.endpoints[self.count].active = spec.active
+            self.endpoints[self.count].weight = spec.weight
+            self.endpoints[self.count].cap = NO_CAP if spec.cap is None else spec.cap
+            self.count += 1
+        self.policy = POLICIES[policy]
+        self.requests = requests
+        self.requests_cap = NO_CAP if requests_cap is None else requests_cap
+        self.gauges = gauges
+        self.cells = &gauges.cells
+        self.random = seed | 1
+
+    def __dealloc__(self):
+        free(self.endpoints)
+
+    # hot
+    cdef int choose(self) noexcept:
+        """An endpoint with its slot reserved, or FULL.  Cost: one look at every endpoint's shared count."""
+        cdef int index
+        if self.requests_cap != NO_CAP and not gauge_reserve(self.cells, self.requests, self.requests_cap):
+            return FULL
+        index = self.choose_endpoint()
+        if index == FULL and self.requests_cap != NO_CAP:
+            gauge_add(self.cells, self.requests, -1)
+        return index
+
+    # hot
+    cdef void release(self, int index) noexcept:
+        gauge_add(self.cells, self.endpoints[index].active, -1)
+        if self.requests_cap != NO_CAP:
+            gauge_add(self.cells, self.requests, -1)
+
+    # hot
+    cdef int choose_endpoint(self) noexcept:
+        cdef uint64_t excluded = 0
+        cdef int tries, index
+        for tries in range(min(self.count, MAX_TRIES)):
+            index = self.pick(excluded)
+            if index == FULL or self.reserve(index):
+                return index
+            if index < 64:
+                excluded |= <uint64_t>1 << index
+        return FULL
+
+    # hot
+    cdef bint reserve(self, int index) noexcept:
+        cdef EndpointState* endpoint = &self.endpoints[index]
+        if endpoint.cap != NO_CAP:
+            return gauge_reserve(self.cells, endpoint.active, endpoint.cap)
+        gauge_add(self.cells, endpoint.active, 1)
+        return True
+
+    # hot
+    cdef int pick(self, uint64_t excluded) noexcept:
+        if self.policy == LEAST_CONNECTION:
+            return self.least_connection(excluded)
+        if self.policy == ROUND_ROBIN:
+            return self.round_robin(excluded)
+        return self.weighted_random(excluded)
+
+    # hot
+    cdef int least_connection(self, uint64_t excluded) noexcept:
+        """Smallest (active + 1) / weight; among equals each is as likely (reservoir sampling), so that workers that
+        look at the same moment do not all run to the same endpoint.  Envoy's FULL_SCAN with active_request_bias 1."""
+        cdef int i, best = FULL, ties = 0
+        cdef int64_t active, load, best_load = 0, best_weight = 1
+        cdef EndpointState* endpoint
+        for i in range(self.count):
+            endpoint = &self.endpoints[i]
+            active = gauge_total(self.cells, endpoint.active)
+            if is_excluded(excluded, i) or (endpoint.cap != NO_CAP and active >= endpoint.cap):
+                continue
+            load = (active + 1) * best_weight - best_load * endpoint.weight  # below 0: less loaded than the best
+            if best == FULL or load < 0:
+                best, ties = i, 1
+                best_load, best_weight = active + 1, endpoint.weight
+            elif load == 0:
+                ties += 1
+                if self.next_random() % <uint64_t>ties == 0:
+                    best = i
+        return best
+
+    cdef int round_robin(self, uint64_t excluded) noexcept:
+        """Smooth weighted round robin (nginx): each gains its weight, the richest is taken and pays the sum."""
+        cdef int i, best = FULL
+        cdef int64_t total = 0
+        cdef EndpointState* endpoint
+        for i in range(self.count):
+            endpoint = &self.endpoints[i]
+            if is_excluded(excluded, i) or self.is_full(endpoint):
+                continue
+            endpoint.current += endpoint.weight
+            total += endpoint.weight
+            if best == FULL or endpoint.current > self.endpoints[best].current:
+                best = i
+        if best != FULL:
+            self.endpoints[best].current -= total
+        return best
+
+    cdef int weighted_random(self, uint64_t excluded) noexcept:
+        """Each in proportion to its weight, by reservoir sampling in one walk."""
+        cdef int i, best = FULL
+        cdef uint64_t total = 0
+        cdef EndpointState* endpoint
+        for i in range(self.count):
+            endpoint = &self.endpoints[i]
+            if is_excluded(excluded, i) or self.is_full(endpoint):
+                continue
+            total += endpoint.weight
+            if self.next_random() % total < <uint64_t>endpoint.weight:
+                best = i
+        return best
+
+    cdef bint is_full(self, EndpointState* endpoint) noexcept:
+        return endpoint.cap != NO_CAP and gauge_total(self.cells, endpoint.active) >= endpoint.cap
+
+    # hot
+    cdef uint64_t next_random(self) noexcept:
+        """xorshift64* (Vigna 2016): quick, and good enough to break ties."""
+        self.random ^= self.random >> 12
+        self.random ^= self.random << 25
+        self.random ^= self.random >> 27
+        return (self.random * <uint64_t>2685821657736338717) >> 11
+
+    def take(self):
+        return self.choose()
+
+    def give(self, int index):
+        if not 0 <= index < self.count:
+            raise IndexError(f"there is no endpoint {index}")
+        self.release(index)
+
+
+cdef inline bint is_excluded(uint64_t excluded, int index) noexcept nogil:
+    return index < 64 and (excluded >> index) & 1

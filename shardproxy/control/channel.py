@@ -1,0 +1,89 @@
+"""One end of the line between the supervisor and one child: a SOCK_SEQPACKET pair, one packet per message.
+
+Packets keep their borders, so nothing has to be framed, and the end of the other process is seen as an end of file: a
+child whose supervisor is gone finds `PeerGone` and drains out instead of living on as an orphan.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+
+import msgspec
+
+from shardproxy.control.messages import Message, decode, encode
+
+# Far above any message of ours, far below the kernel's default of 208 KiB for a socket's buffer.
+MAX_PACKET_BYTES = 64 * 1024
+
+logger = logging.getLogger(__name__)
+
+
+class ChannelError(Exception):
+    """A message could not be sent or received; the text is a plain sentence."""
+
+
+class PeerGone(ChannelError):
+    """The process at the other end has exited or has closed its end."""
+
+
+class PeerBusy(ChannelError):
+    """The other end does not read, and the kernel's buffer (the bound of this queue) is full; nothing was sent."""
+
+
+class Channel:
+    """Never blocks in either direction: wait for `fileno()` to become readable, then `receive` until it gives None."""
+
+    def __init__(self, end: socket.socket) -> None:
+        end.setblocking(False)
+        self._socket = end
+
+    @classmethod
+    def pair(cls) -> tuple[Channel, Channel]:
+        """Two connected ends; each process closes the one that is not its own."""
+        one, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        return cls(one), cls(other)
+
+    def __repr__(self) -> str:
+        fd = self.fileno()
+        return f"<Channel {'closed' if fd < 0 else f'fd={fd}'}>"
+
+    def fileno(self) -> int:
+        """The descriptor to wait on; -1 once closed."""
+        return self._socket.fileno()
+
+    def send(self, message: Message) -> None:
+        """Hand `message` to the kernel; raises `PeerGone` or `PeerBusy`."""
+        try:
+            self._socket.send(encode(message), socket.MSG_NOSIGNAL)
+        except BlockingIOError:
+            raise PeerBusy("the process at the other end does not read its messages") from None
+        except OSError as error:
+            raise PeerGone(f"the process at the other end is gone ({error.strerror})") from None
+
+    def receive(self) -> Message | None:
+        """The next message, or None when there is none yet; raises `PeerGone` at the end of file.
+
+        A packet that is no message of this version is logged and skipped: another generation may know more words.
+        """
+        while (packet := self._receive_packet()) is not None:
+            try:
+                return decode(packet)
+            except msgspec.DecodeError as error:
+                logger.warning("a message of %d bytes is not understood and skipped: %s", len(packet), error)
+        return None
+
+    def _receive_packet(self) -> bytes | None:
+        try:
+            packet = self._socket.recv(MAX_PACKET_BYTES)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            raise PeerGone(f"the process at the other end is gone ({error.strerror})") from None
+        if not packet:
+            raise PeerGone("the process at the other end is gone")
+        return packet
+
+    def close(self) -> None:
+        """Give the descriptor back; the other end then finds `PeerGone`.  Closing twice does no harm."""
+        self._socket.close()

@@ -1,0 +1,41 @@
+# The numbers of the faults; their meaning is the table in faults.py (a test holds the two together).
+cpdef enum Fault:
+    OK = 0
+    NEED_MORE = 1
+    # the client's request
+    BAD_REQUEST_LINE = 2
+    BAD_TARGET = 3
+    BAD_VERSION = 4
+    BAD_FIELD = 5
+    BAD_LINE_END = 6
+    BAD_HOST = 7
+    BAD_LENGTH = 8
+    BAD_CODING = 9
+    AMBIGUOUS_LENGTH = 10
+    BAD_CHUNK = 11
+    BAD_TRAILER = 12
+    HEAD_TOO_LARGE = 13
+    TARGET_TOO_LONG = 14
+    BODY_TOO_LARGE = 15
+    HEAD_TIMEOUT = 16
+    BODY_TIMEOUT = 17
+    UNSUPPORTED_CODING = 18
+    CONNECT_REFUSED = 19
+    CLIENT_GONE = 20
+    # ourselves
+    NO_ROUTE = 21
+    RATE_LIMITED = 22
+    OVERFLOW = 23
+    NO_ENDPOINT = 24
+    # the upstream
+    CONNECT_FAILED = 25
+    CONNECT_TIMEOUT = 26
+    UPSTREAM_GONE = 27
+    BAD_RESPONSE = 28
+    RESPONSE_TIMEOUT = 29
+    RESPONSE_CUT = 30
+    RESPONSE_STALLED = 31
+    DRAIN_CUT = 32
+    TRUNCATED_REQUEST = 33
+    STALE_CONNECTION = 34
+    FAULTS = 35

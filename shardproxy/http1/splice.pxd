@@ -1,0 +1,36 @@
+# Writing a head onward: the fields that go on are copied in runs, what ends here is left out, ours is added.
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
+
+from .framing cimport Framing
+from .grammar cimport text
+from .head cimport Head
+
+# One growing buffer per worker.  A head is built in it, made into one bytes object and written at once, so it is
+# never in use over a loop turn.
+cdef class Scratch:
+    cdef char* start
+    cdef Py_ssize_t size
+    cdef Py_ssize_t capacity
+    cdef bint failed
+
+    cdef bint reserve(self, Py_ssize_t more) noexcept
+    cdef void add(self, text p, Py_ssize_t n) noexcept
+    cdef void add_bytes(self, bytes piece) noexcept
+    cdef void add_decimal(self, int64_t number) noexcept
+    cdef void add_hex(self, int64_t number) noexcept
+    cdef bytes take(self)
+
+# What the proxy says to the origin about the request and who sent it.
+cdef struct RequestAdditions:
+    text peer               # the client's address, for X-Forwarded-For
+    Py_ssize_t peer_len
+    text scheme             # "http" or "https"
+    Py_ssize_t scheme_len
+    text request_id
+    Py_ssize_t request_id_len
+    text fallback_host      # Host for a request that has none (HTTP/1.0)
+    Py_ssize_t fallback_host_len
+
+cdef void splice_request(Scratch out, Head head, const Framing* framing, const RequestAdditions* additions,
+                         bytes via) noexcept
+cdef void splice_response(Scratch out, Head head, const Framing* framing, bytes connection, bytes date, bytes via) noexcept

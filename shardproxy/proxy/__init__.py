@@ -1,0 +1,1 @@
+"""Where bytes flow: client connections, exchanges, connections to endpoints. Floor 4."""

@@ -1,0 +1,470 @@
+"""An HTTP/1.1 connection from a client.
+
+    READ_HEAD ──> READ_BODY ──> AWAIT_END ──┐ release, kept alive
+        ^  └──────(no body)────────^        │
+        └────────────────────────────────────┘      release, to be closed ──> LINGER ──> CLOSED
+
+Requests are answered one after the other, in order; what a client pipelines waits in `input`, bounded.  Closing lingers
+(RFC 9112 §9.6) when the client may still be sending: a close with unread bytes would make the kernel send a reset, which
+can overtake our last answer.
+"""
+
+cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+
+from shardproxy.http1.faults cimport Fault
+from shardproxy.http1.framing cimport (
+    BODY_CHUNKED, BODY_NONE, BODY_UNTIL_CLOSE, Framing, Piece, frame_request, read_body, start_reading
+)
+from shardproxy.http1.grammar cimport SP_TOKEN, sp_class
+from shardproxy.http1.head cimport find_head_end, give_head, take_head
+from shardproxy.http1.names cimport METHOD_HEAD
+from shardproxy.http1.splice cimport splice_response
+from shardproxy.shm.gauges cimport gauge_add, gauge_reserve
+from shardproxy.shm.metrics cimport count
+from .runtime cimport UNLIMITED
+from .writing cimport cork, is_joinable, write_piece, write_scratch
+
+import socket
+import struct
+
+from shardproxy.proxy.replies import REPLIES
+
+cdef enum:
+    PIPELINE_BYTES = 65536          # what may wait behind the exchange that is under way
+    MAX_BLANK_LINES = 4             # before a request line (RFC 9112 §2.2)
+    LINGER_BYTES = 1 << 20
+    LINGER_NS = 2_000_000_000
+    CLOSING_NS = 10_000_000_000     # for the client to read what it was sent
+
+RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+
+
+@cython.final
+cdef class Downstream(ClientEnd):
+
+    def __init__(self, Process process not None, ListenerRuntime listener not None):
+        self.process = process
+        self.wheel = process.wheel
+        self.listener = listener
+
+    def __repr__(self):
+        names = ("reading a head", "reading a body", "awaiting a response", "lingering", "closed")
+        return f"<Downstream {self.peer.decode()} {names[<int>self.state]}>"
+
+    # Life of the connection ----------------------------------------------------------------------------------------
+
+    def connection_made(self, transport):
+        self.transport = transport
+        self.write = transport.write
+        peer = transport.get_extra_info("peername")
+        self.peer = peer[0].encode() if isinstance(peer, tuple) else b"unknown"
+        self.process.clients.add(self)
+        count(self.process.cells, self.listener.accepted, 1)
+        if self.admit():
+            self.set_deadline(self.wheel.now_ns + self.listener.request_head_ns)
+        else:
+            self.refuse(Fault.OVERFLOW)
+
+    cdef bint admit(self) noexcept:
+        """Count in, unless the listener has as many connections as allowed, over all workers."""
+        if self.listener.connections_cap == UNLIMITED:
+            gauge_add(self.process.gauge_cells, self.listener.connections, 1)
+            self.is_counted = True
+        else:
+            self.is_counted = gauge_reserve(self.process.gauge_cells, self.listener.connections,
+                                            self.listener.connections_cap)
+        return self.is_counted
+
+    def connection_lost(self, exc):
+        cdef Exchange exchange = self.exchange
+        self.state = CLOSED
+        self.exchange = None
+        self.stop_timer()
+        self.process.clients.discard(self)
+        if self.is_counted:
+            self.is_counted = False
+            gauge_add(self.process.gauge_cells, self.listener.connections, -1)
+        self.transport = self.write = self.input = self.partial = None
+        if exchange is not None:
+            exchange.client_lost()
+
+    def eof_received(self):
+        """The client sends no more.  After a complete request it may still be waiting for the answer."""
+        self.saw_eof = True
+        if self.state == READ_BODY:
+            self.exchange.request_failed(Fault.TRUNCATED_REQUEST)
+            return False
+        return self.state == AWAIT_END
+
+    cdef void timed_out(self) noexcept:
+        if self.state == READ_HEAD and (self.partial is not None or self.blank_lines):
+            self.refuse(Fault.HEAD_TIMEOUT)
+        elif self.state == READ_HEAD and not self.is_blocked:
+            self.close()
+        elif self.state == READ_BODY and self.is_held:
+            self.set_deadline(self.wheel.now_ns + self.listener.request_body_ns)
+        elif self.state == READ_BODY:
+            self.exchange.request_failed(Fault.BODY_TIMEOUT)
+        else:
+            self.abort()
+
+    @property
+    def is_idle(self):
+        return self.state == READ_HEAD and self.partial is None and not self.is_blocked
+
+    def close_idle(self):
+        if self.is_idle:
+            self.close()
+
+    def cut(self):
+        was_busy = self.exchange is not None
+        self.abort()
+        return was_busy
+
+    # The client to us ----------------------------------------------------------------------------------------------
+
+    # hot
+    def data_received(self, bytes data):
+        count(self.process.cells, self.process.slots.bytes_in, PyBytes_GET_SIZE(data))
+        if self.state == LINGER:
+            self.linger_left -= PyBytes_GET_SIZE(data)
+            if self.linger_left < 0:
+                self.abort()
+            return
+        if self.input is None:
+            self.input = data
+            self.at = 0
+        else:
+            self.input = self.input[self.at:] + data
+            self.at = 0
+        self.read()
+
+    # hot
+    cdef void read(self) noexcept:
+        """Read on until the input is used up or has to wait for the response.  Never entered twice: answers that come
+        at once only change the state, and the loop goes on."""
+        if self.is_reading:
+            return
+        self.is_reading = True
+        while self.input is not None:
+            if self.at == PyBytes_GET_SIZE(self.input):
+                self.input = None
+            elif self.state == READ_HEAD:
+                self.read_head()
+            elif self.state == READ_BODY:
+                self.read_body()
+            elif self.state == AWAIT_END:
+                self.hold_input()
+                break
+            else:
+                self.input = None
+        self.is_reading = False
+        if self.exchange is not None and self.exchange.origin is not None:
+            self.exchange.origin.flush()
+        if self.saw_eof and self.state == READ_HEAD:
+            self.close()
+
+    # hot
+    cdef void read_head(self) noexcept:
+        cdef Framing framing
+        cdef Head head
+        cdef int fault
+        if self.partial is not None and not self.join_partial():
+            return
+        if not self.skip_blank_lines():
+            return
+        head = take_head()
+        fault = head.scan_request(self.input, self.at, &self.listener.limits)
+        if fault == Fault.OK:
+            fault = frame_request(head, &framing)
+        if fault == Fault.OK:
+            if self.listener.max_body != UNLIMITED and framing.length > self.listener.max_body:
+                fault = Fault.BODY_TOO_LARGE
+            else:
+                self.at += head.size
+                self.begin_exchange(head, &framing)
+                return
+        give_head(head)
+        if fault == Fault.NEED_MORE:
+            self.keep_partial()
+        else:
+            self.refuse(fault)
+
+    # hot
+    cdef bint skip_blank_lines(self) noexcept:
+        """CR LF before a request line is read over (RFC 9112 §2.2), a few times; false when nothing else is there."""
+        cdef const char* p = PyBytes_AS_STRING(self.input)
+        cdef Py_ssize_t n = PyBytes_GET_SIZE(self.input)
+        while n - self.at >= 2 and p[self.at] == b'\r' and p[self.at + 1] == b'\n':
+            self.at += 2
+            self.blank_lines += 1
+        if self.blank_lines > MAX_BLANK_LINES:
+            self.refuse(Fault.BAD_REQUEST_LINE)
+            return False
+        return self.at < n
+
+    cdef bint join_partial(self) noexcept:
+        """Add what came to the incomplete head; true when it is complete and the input again."""
+        cdef int fault
+        self.partial += self.input[self.at:]
+        self.input = None
+        fault = find_head_end(self.partial, len(self.partial), &self.scanned)
+        if fault == Fault.OK:
+            self.input = bytes(self.partial)
+            self.at = 0
+            self.partial = None
+            return True
+        if fault == Fault.NEED_MORE and len(self.partial) > <Py_ssize_t>self.listener.limits.max_bytes:
+            fault = Fault.HEAD_TOO_LARGE
+        if fault != Fault.NEED_MORE:
+            self.refuse(fault)
+        return False
+
+    cdef void keep_partial(self) noexcept:
+        """The rest of the head has as long as request_head, from its first byte on."""
+        self.partial = bytearray(self.input[self.at:])
+        self.scanned = 0
+        self.input = None
+        self.set_deadline(self.wheel.now_ns + self.listener.request_head_ns)
+        if self.partial[0] != b'\r' and not sp_class[<unsigned char>self.partial[0]] & SP_TOKEN:
+            self.refuse(Fault.BAD_REQUEST_LINE)
+
+    # hot
+    cdef void begin_exchange(self, Head head, const Framing* framing) noexcept:
+        cdef Exchange exchange = Exchange.__new__(Exchange)
+        exchange.process = self.process
+        exchange.listener = self.listener
+        exchange.client = self
+        exchange.peer = self.peer
+        exchange.request = head
+        exchange.framing = framing[0]
+        self.blank_lines = 0
+        self.exchange = exchange
+        self.is_http10 = head.minor == 0
+        self.keep_alive = not head.says_close and (head.minor == 1 or head.says_keep_alive)
+        start_reading(&self.body, framing)
+        if framing.kind == BODY_NONE:
+            self.state = AWAIT_END
+            self.set_deadline(0)
+        else:
+            self.state = READ_BODY
+            self.set_deadline(self.wheel.now_ns + self.listener.request_body_ns)
+        exchange.begin()
+
+    # hot
+    cdef void read_body(self) noexcept:
+        cdef Piece piece
+        cdef Py_ssize_t at = self.at
+        cdef bytes data = self.input
+        cdef Exchange exchange = self.exchange
+        cdef int fault = read_body(&self.body, PyBytes_AS_STRING(data) + at, PyBytes_GET_SIZE(data) - at, &piece)
+        if fault == Fault.OK and self.listener.max_body != UNLIMITED and self.body.seen > self.listener.max_body:
+            fault = Fault.BODY_TOO_LARGE
+        if fault != Fault.OK:
+            self.input = None
+            exchange.request_failed(fault)
+            return
+        self.at = at + piece.used
+        self.set_deadline(self.wheel.now_ns + self.listener.request_body_ns)
+        if piece.size:
+            exchange.request_body(data, at + piece.at, piece.size)
+        if self.body.is_done and self.state == READ_BODY:
+            self.state = AWAIT_END
+            self.set_deadline(0)
+            exchange.request_end()
+
+    cdef void hold_input(self) noexcept:
+        """Pipelined bytes wait; enough of them, and the client has to wait too."""
+        cdef bint was_paused = self.is_held or self.is_full
+        self.is_full = PyBytes_GET_SIZE(self.input) - self.at >= PIPELINE_BYTES
+        self.update_reading(was_paused)
+
+    cdef void refuse(self, int fault) noexcept:
+        """A fault before there is an exchange: answer it and close."""
+        count(self.process.cells, self.process.slots.faults[fault], 1)
+        self.input = self.partial = None
+        self.keep_alive = False
+        self.reply(fault, 0)
+        self.linger()
+
+    # The exchange to us: the response ------------------------------------------------------------------------------
+
+    # hot
+    cdef void send_head(self, Head head, const Framing* framing) noexcept:
+        """A body without a length is sent chunked, so that the client can tell its end from a cut; to an HTTP/1.0
+        client it ends with the connection."""
+        cdef Framing sent = framing[0]
+        if framing.kind == BODY_UNTIL_CLOSE or framing.kind == BODY_CHUNKED:
+            sent.kind = BODY_UNTIL_CLOSE if self.is_http10 else BODY_CHUNKED
+        self.response_kind = sent.kind
+        if sent.kind == BODY_UNTIL_CLOSE or self.process.is_draining or self.saw_eof:
+            self.keep_alive = False
+        elif self.state == READ_BODY and head.status >= 300:
+            self.keep_alive = False     # the rest of the request would have to be read for nothing
+        cork(self.process, self)
+        splice_response(self.process.scratch, head, &sent, self.connection_line(), self.process.date_line,
+                        self.listener.via)
+
+    # hot
+    cdef bytes connection_line(self):
+        if not self.keep_alive:
+            return b"Connection: close\r\n"
+        return b"Connection: keep-alive\r\n" if self.is_http10 else b""
+
+    # hot
+    cdef void send_body(self, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept:
+        if self.write is None:
+            return
+        cork(self.process, self)
+        if self.response_kind == BODY_CHUNKED:
+            self.process.scratch.add_hex(size)
+            self.process.scratch.add(b"\r\n", 2)
+        self.send_piece(data, at, size)
+        if self.response_kind == BODY_CHUNKED:
+            self.process.scratch.add(b"\r\n", 2)
+
+    # hot
+    cdef void send_piece(self, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept:
+        if is_joinable(self.process.scratch, size):
+            self.process.scratch.add(PyBytes_AS_STRING(data) + at, size)
+            return
+        count(self.process.cells, self.process.slots.bytes_out, self.process.scratch.size + size)
+        write_scratch(self.write, self.process.scratch)
+        write_piece(self.write, data, at, size)
+
+    # hot
+    cdef void finish(self) noexcept:
+        if self.response_kind == BODY_CHUNKED:
+            cork(self.process, self)
+            self.process.scratch.add(b"0\r\n\r\n", 5)
+        self.flush()
+
+    # hot
+    cdef void flush(self) noexcept:
+        if self.process.corked is self:
+            self.process.corked = None
+            if self.write is None:
+                self.process.scratch.size = 0
+            else:
+                count(self.process.cells, self.process.slots.bytes_out, self.process.scratch.size)
+                write_scratch(self.write, self.process.scratch)
+
+    cdef void send_interim(self, Head head) noexcept:
+        """1xx goes on; a client of HTTP/1.0 does not know it (RFC 9110 §15.2)."""
+        cdef Framing none = Framing(kind=BODY_NONE, length=0)
+        if not self.is_http10:
+            cork(self.process, self)
+            splice_response(self.process.scratch, head, &none, b"", b"", b"")
+            self.flush()
+
+    cdef void reply(self, int fault, int64_t retry_after_s) noexcept:
+        status, head, body, closes = REPLIES[fault]
+        if not status or self.write is None:
+            self.keep_alive = False
+            return
+        if closes or self.state == READ_BODY or self.process.is_draining or self.saw_eof:
+            self.keep_alive = False
+        cork(self.process, self)
+        self.process.scratch.add_bytes(head)
+        if retry_after_s:
+            self.process.scratch.add(b"Retry-After: ", 13)
+            self.process.scratch.add_decimal(retry_after_s)
+            self.process.scratch.add(b"\r\n", 2)
+        self.process.scratch.add_bytes(self.process.date_line)
+        self.process.scratch.add_bytes(self.connection_line())
+        self.process.scratch.add(b"\r\n", 2)
+        if self.exchange is None or self.exchange.request.method != METHOD_HEAD:
+            self.process.scratch.add_bytes(body)
+        count(self.process.cells, self.process.slots.responses[<int>status // 100], 1)
+        self.response_kind = BODY_NONE
+        self.flush()
+
+    cdef void pause(self) noexcept:
+        cdef bint was_paused = self.is_held or self.is_full
+        self.is_held = True
+        self.update_reading(was_paused)
+
+    cdef void resume(self) noexcept:
+        cdef bint was_paused = self.is_held or self.is_full
+        self.is_held = False
+        self.update_reading(was_paused)
+
+    cdef void update_reading(self, bint was_paused) noexcept:
+        cdef bint is_paused = self.is_held or self.is_full
+        if is_paused != was_paused and self.transport is not None and self.state != CLOSED:
+            if is_paused:
+                self.transport.pause_reading()
+            else:
+                self.transport.resume_reading()
+
+    def pause_writing(self):
+        self.is_blocked = True
+        if self.exchange is not None:
+            self.exchange.client_blocked()
+
+    def resume_writing(self):
+        self.is_blocked = False
+        if self.exchange is not None:
+            self.exchange.client_writable()
+
+    cdef void reset(self, int fault) noexcept:
+        """The response is broken off, and has to look like it."""
+        self.flush()
+        self.abort()
+
+    # hot
+    cdef void release(self) noexcept:
+        """The exchange is over: the next request, or the end of the connection."""
+        cdef bint is_complete = self.state == AWAIT_END
+        self.exchange = None
+        if self.state == CLOSED:
+            return
+        if self.keep_alive and is_complete and not self.process.is_draining:
+            self.await_next()
+        elif is_complete and self.input is None:
+            self.close()
+        else:
+            self.linger()
+
+    # hot
+    cdef void await_next(self) noexcept:
+        cdef bint was_paused = self.is_held or self.is_full
+        self.state = READ_HEAD
+        self.is_held = self.is_full = False
+        self.set_deadline(self.wheel.now_ns + self.listener.idle_ns)
+        self.update_reading(was_paused)
+        self.read()
+
+    # Endings -------------------------------------------------------------------------------------------------------
+
+    cdef void linger(self) noexcept:
+        """Say that nothing more comes, and read over what the client is still sending, within bounds."""
+        cdef bint was_paused = self.is_held or self.is_full
+        if self.transport is None or self.saw_eof or not self.transport.can_write_eof():
+            self.close()
+            return
+        self.state = LINGER
+        self.input = self.partial = None
+        self.linger_left = LINGER_BYTES
+        self.is_held = self.is_full = False
+        self.update_reading(was_paused)
+        self.set_deadline(self.wheel.now_ns + LINGER_NS)
+        self.transport.write_eof()
+
+    cdef void close(self) noexcept:
+        """Close when all is written; a client that does not read it is not waited for for ever."""
+        if self.state != CLOSED and self.transport is not None:
+            self.state = CLOSED
+            self.set_deadline(self.wheel.now_ns + CLOSING_NS)
+            self.transport.close()
+
+    cdef void abort(self) noexcept:
+        """Close at once, with a reset: a body that ends with the connection would look complete otherwise."""
+        self.state = CLOSED
+        self.stop_timer()
+        if self.transport is not None:
+            sock = self.transport.get_extra_info("socket")
+            if sock is not None:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+            self.transport.abort()

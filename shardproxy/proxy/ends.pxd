@@ -1,0 +1,33 @@
+# The narrow interface between an exchange and what it stands between: an End on each side, and a Source of ends.
+# HTTP/1 connections implement it; HTTP/2 streams will.
+from libc.stdint cimport int64_t
+
+from shardproxy.http1.framing cimport Framing
+from shardproxy.http1.head cimport Head
+from .timers cimport Timed
+
+cdef class End(Timed):
+    # the exchange to the end: messages
+    cdef void send_head(self, Head head, const Framing* framing) noexcept
+    cdef void send_body(self, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept
+    cdef void finish(self) noexcept                     # the message is complete
+    cdef void flush(self) noexcept                      # let go what is held to be joined
+    # flow
+    cdef void pause(self) noexcept                      # read no more from the peer for now
+    cdef void resume(self) noexcept
+    # endings
+    cdef void reset(self, int fault) noexcept           # give up: what was sent must not look complete
+    cdef void release(self) noexcept                    # the exchange is over: be ready for another one, or close
+
+cdef class ClientEnd(End):
+    cdef void send_interim(self, Head head) noexcept    # a 1xx of the origin, before the response
+    cdef void reply(self, int fault, int64_t retry_after_s) noexcept  # our own answer in place of a response
+
+# Where an exchange gets the end of its endpoint from.
+cdef class Source:
+    # an end that is ready, or None: then exchange.origin_ready() or exchange.origin_failed() follows later
+    cdef End take(self, object exchange)
+    cdef void give_back(self, End end) noexcept         # its exchange is over, it can take another
+    cdef void forget(self, End end) noexcept            # it is closed
+    # a fresh connection, for a request that lost the race with the endpoint's close of an idle one
+    cdef End connect(self, object exchange)

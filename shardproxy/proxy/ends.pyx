@@ -1,0 +1,49 @@
+"""The interfaces of ends.pxd; what is not implemented does nothing."""
+
+
+cdef class End(Timed):
+    cdef void send_head(self, Head head, const Framing* framing) noexcept:
+        pass
+
+    cdef void send_body(self, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept:
+        pass
+
+    cdef void finish(self) noexcept:
+        pass
+
+    cdef void flush(self) noexcept:
+        pass
+
+    cdef void pause(self) noexcept:
+        pass
+
+    cdef void resume(self) noexcept:
+        pass
+
+    cdef void reset(self, int fault) noexcept:
+        pass
+
+    cdef void release(self) noexcept:
+        pass
+
+
+cdef class ClientEnd(End):
+    cdef void send_interim(self, Head head) noexcept:
+        pass
+
+    cdef void reply(self, int fault, int64_t retry_after_s) noexcept:
+        pass
+
+
+cdef class Source:
+    cdef End take(self, object exchange):
+        return None
+
+    cdef End connect(self, object exchange):
+        return None
+
+    cdef void give_back(self, End end) noexcept:
+        pass
+
+    cdef void forget(self, End end) noexcept:
+        pass

@@ -1,0 +1,63 @@
+# One request and its response.  Knows its two ends only as End; what an end says of itself comes in by the methods here.
+cimport cython
+from libc.stdint cimport int64_t
+
+from shardproxy.http1.framing cimport Framing
+from shardproxy.http1.head cimport Head
+from shardproxy.http1.names cimport Method
+from shardproxy.http1.splice cimport RequestAdditions
+from .ends cimport ClientEnd, End, Source
+from .process cimport Process
+from .runtime cimport ListenerRuntime, RouteRuntime
+
+@cython.final
+cdef class Exchange:
+    cdef Process process
+    cdef ListenerRuntime listener
+    cdef RouteRuntime route
+    cdef ClientEnd client
+    cdef End origin                 # None while connecting and when it is lost
+    cdef Head request               # held to the end: it may have to be sent again
+    cdef Framing framing            # of the request
+    cdef int endpoint               # whose slot is reserved; -1 = none
+    cdef bint is_request_done       # its last byte has come from the client
+    cdef bint is_sent               # some of it went to the origin
+    cdef bint is_answered           # a response head, or our reply, went to the client
+    cdef bint is_client_blocked
+    cdef bint is_resent
+    cdef bint is_over
+    cdef list held                  # body pieces that came while connecting
+    cdef int64_t started_ns
+    cdef int64_t sent_ns
+    cdef RequestAdditions additions
+    cdef char[40] request_id
+    cdef bytes peer                 # what additions.peer points into
+
+    # from the client
+    cdef void begin(self) noexcept
+    cdef void request_body(self, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept
+    cdef void request_end(self) noexcept
+    cdef void request_failed(self, int fault) noexcept
+    cdef void client_lost(self) noexcept
+    cdef void client_blocked(self) noexcept
+    cdef void client_writable(self) noexcept
+    # from the origin
+    cdef void origin_ready(self, End origin) noexcept
+    cdef void origin_failed(self, int fault) noexcept
+    cdef void interim_head(self, Head head) noexcept
+    cdef void response_head(self, Head head, const Framing* framing) noexcept
+    cdef void response_body(self, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept
+    cdef void response_end(self) noexcept
+    cdef void origin_lost(self, int fault) noexcept
+    cdef void origin_blocked(self) noexcept
+    cdef void origin_writable(self) noexcept
+    # inside
+    cdef int find_route(self) noexcept
+    cdef void choose_origin(self) noexcept
+    cdef void ask(self, Source source, bint fresh) noexcept
+    cdef void describe_client(self) noexcept
+    cdef void send_request(self) noexcept
+    cdef bint can_resend(self) noexcept
+    cdef void refuse(self, int fault, int64_t retry_after_s) noexcept
+    cdef void finish(self, int fault) noexcept
+    cdef void account(self, int fault) noexcept

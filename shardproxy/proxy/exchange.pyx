@@ -1,0 +1,250 @@
+"""The journey of one request.
+
+    begin ── route, limits, endpoint ──> origin_ready ──> request_body* ──> request_end
+      │ 404 429 503                          │ 502 504                        (the client's side)
+      v                                      v
+    finish <── response_end <── response_body* <── response_head <── interim_head*
+                                                                              (the origin's side)
+
+finish() is the only exit and runs once, whatever happened.  `refuse` answers in our own name, which is possible while
+nothing of a response has gone out; after that the only honest thing is to cut the client's connection.
+"""
+
+cimport cython
+
+from shardproxy.http1.faults cimport Fault
+from shardproxy.http1.framing cimport BODY_NONE
+from shardproxy.http1.head cimport give_head
+from shardproxy.http1.names cimport is_idempotent
+from shardproxy.shm.clock cimport now_ns
+from shardproxy.shm.metrics cimport count, observe_ns
+from .process cimport REQUEST_ID_LENGTH
+
+cdef enum:
+    NONE_CHOSEN = -1
+    OVERFLOW_RETRY_S = 1
+    NS_PER_S = 1_000_000_000
+
+
+@cython.final
+@cython.freelist(256)
+cdef class Exchange:
+
+    def __cinit__(self):
+        self.endpoint = NONE_CHOSEN
+
+    # From the client -----------------------------------------------------------------------------------------------
+
+    # hot
+    cdef void begin(self) noexcept:
+        """The head is there, framed and valid; `client`, `request`, `framing` and `peer` are set."""
+        cdef int64_t wait
+        cdef int index
+        count(self.process.cells, self.process.slots.requests, 1)
+        self.started_ns = now_ns()
+        self.is_request_done = self.framing.kind == BODY_NONE
+        index = self.find_route()
+        if index < 0:
+            self.refuse(Fault.NO_ROUTE, 0)
+            return
+        self.route = <RouteRuntime>self.listener.routes[index]
+        if self.route.limits is not None:
+            wait = self.route.limits.admit(self.started_ns)
+            if wait:
+                self.refuse(Fault.RATE_LIMITED, wait // NS_PER_S + 1)
+                return
+        self.choose_origin()
+
+    # hot
+    cdef int find_route(self) noexcept:
+        cdef Head head = self.request
+        if head.path_len == 0 or head.base[head.path] == b'*':
+            return self.listener.table.find(head.base + head.host, head.host_len, b"/", 1)
+        return self.listener.table.find(head.base + head.host, head.host_len, head.base + head.path, head.path_len)
+
+    # hot
+    cdef void choose_origin(self) noexcept:
+        self.endpoint = self.route.cluster.balancing.choose()
+        if self.endpoint < 0:
+            self.refuse(Fault.OVERFLOW, OVERFLOW_RETRY_S)
+            return
+        self.describe_client()
+        self.ask(<Source>self.route.cluster.sources[self.endpoint], False)
+
+    # hot
+    cdef void ask(self, Source source, bint fresh) noexcept:
+        """Get a connection; while there is none the client is not read from, so that what is held stays small."""
+        cdef End origin = source.connect(self) if fresh else source.take(self)
+        if origin is not None:
+            self.origin_ready(origin)
+        elif not self.is_over and not self.is_request_done:
+            self.client.pause()
+
+    # hot
+    cdef void describe_client(self) noexcept:
+        self.process.write_request_id(self.request_id)
+        self.additions.request_id = self.request_id
+        self.additions.request_id_len = REQUEST_ID_LENGTH
+        self.additions.peer = <const char*>self.peer
+        self.additions.peer_len = len(self.peer)
+        self.additions.scheme = <const char*>self.listener.scheme
+        self.additions.scheme_len = len(self.listener.scheme)
+
+    # hot
+    cdef void request_body(self, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept:
+        if self.origin is not None:
+            self.origin.send_body(data, at, size)
+        elif not self.is_over:
+            if self.held is None:
+                self.held = []
+            self.held.append((data, at, size))
+
+    cdef void request_end(self) noexcept:
+        self.is_request_done = True
+        if self.origin is not None:
+            self.origin.finish()
+
+    cdef void request_failed(self, int fault) noexcept:
+        """The client's message is broken or late."""
+        if self.is_over:
+            return
+        if self.origin is not None:
+            self.origin.reset(fault)
+            self.origin = None
+        self.refuse(fault, 0)
+
+    cdef void client_lost(self) noexcept:
+        if self.is_over:
+            return
+        count(self.process.cells, self.process.slots.client_aborts, 1)
+        if self.origin is not None:
+            self.origin.reset(Fault.CLIENT_GONE)
+            self.origin = None
+        self.finish(Fault.CLIENT_GONE)
+
+    cdef void client_blocked(self) noexcept:
+        self.is_client_blocked = True
+        if self.origin is not None:
+            self.origin.pause()
+
+    cdef void client_writable(self) noexcept:
+        self.is_client_blocked = False
+        if self.origin is not None:
+            self.origin.resume()
+
+    # From the origin -----------------------------------------------------------------------------------------------
+
+    # hot
+    cdef void origin_ready(self, End origin) noexcept:
+        self.origin = origin
+        self.send_request()
+        if self.is_client_blocked:
+            origin.pause()
+
+    # hot
+    cdef void send_request(self) noexcept:
+        self.sent_ns = now_ns()
+        self.is_sent = True
+        self.origin.send_head(self.request, &self.framing)
+        if self.held is not None:
+            for data, at, size in self.held:
+                self.origin.send_body(data, at, size)
+            self.held = None
+        if self.is_request_done:
+            self.origin.finish()
+        else:
+            self.client.resume()
+
+    cdef void origin_failed(self, int fault) noexcept:
+        """No connection to the endpoint could be had."""
+        if not self.is_over:
+            self.refuse(fault, OVERFLOW_RETRY_S if fault == Fault.OVERFLOW else 0)
+
+    cdef void interim_head(self, Head head) noexcept:
+        self.client.send_interim(head)
+
+    # hot
+    cdef void response_head(self, Head head, const Framing* framing) noexcept:
+        self.is_answered = True
+        count(self.process.cells, self.process.slots.responses[class_of(head.status)], 1)
+        self.client.send_head(head, framing)
+
+    # hot
+    cdef void response_body(self, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept:
+        self.client.send_body(data, at, size)
+
+    # hot
+    cdef void response_end(self) noexcept:
+        self.client.finish()
+        observe_ns(self.process.cells, self.route.cluster.slots[self.endpoint].time, now_ns() - self.sent_ns)
+        self.finish(Fault.OK)
+
+    cdef void origin_lost(self, int fault) noexcept:
+        """The endpoint closed, broke the protocol, or was too slow; it has been closed already."""
+        self.origin = None
+        if self.is_over:
+            return
+        if fault == Fault.STALE_CONNECTION and self.can_resend():
+            self.is_resent = True
+            self.ask(<Source>self.route.cluster.sources[self.endpoint], True)
+            return
+        count(self.process.cells, self.route.cluster.slots[self.endpoint].failures, 1)
+        self.refuse(fault, 0)
+
+    cdef bint can_resend(self) noexcept:
+        """Once, on a fresh connection, if nothing of an answer was seen and sending twice does no harm (RFC 9110 §9.2.2).
+
+        STALE_CONNECTION is only said of one that had been idle, which the endpoint closed at the same moment."""
+        return (not self.is_resent and not self.is_answered and self.framing.kind == BODY_NONE
+                and is_idempotent(self.request.method))
+
+    cdef void origin_blocked(self) noexcept:
+        self.client.pause()
+
+    cdef void origin_writable(self) noexcept:
+        self.client.resume()
+
+    # Endings -------------------------------------------------------------------------------------------------------
+
+    cdef void refuse(self, int fault, int64_t retry_after_s) noexcept:
+        """Answer in our own name, or cut if a response is on its way already."""
+        if self.is_answered:
+            self.client.reset(fault)
+        else:
+            self.is_answered = True
+            self.client.reply(fault, retry_after_s)
+        self.finish(fault)
+
+    # hot
+    cdef void finish(self, int fault) noexcept:
+        """The single exit: slot back, numbers written, ends released.  Runs once."""
+        cdef ClientEnd client = self.client
+        cdef End origin = self.origin
+        if self.is_over:
+            return
+        self.is_over = True
+        self.account(fault)
+        if self.endpoint >= 0:
+            self.route.cluster.balancing.release(self.endpoint)
+            self.endpoint = NONE_CHOSEN
+        give_head(self.request)
+        self.request = None
+        self.held = None
+        self.client = None
+        self.origin = None
+        if origin is not None:
+            origin.release()
+        client.release()
+
+    # hot
+    cdef void account(self, int fault) noexcept:
+        cdef Process process = self.process
+        observe_ns(process.cells, process.slots.request_time, now_ns() - self.started_ns)
+        if self.is_sent:
+            count(process.cells, self.route.cluster.slots[self.endpoint].requests, 1)
+        if fault != Fault.OK:
+            count(process.cells, process.slots.faults[fault], 1)
+
+
+cdef inline int class_of(int status) noexcept nogil:
+    return status // 100 if status < 600 else 5

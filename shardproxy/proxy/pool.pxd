@@ -1,0 +1,22 @@
+# The connections of this worker to one endpoint.
+from libc.stdint cimport int64_t
+
+from .ends cimport End, Source
+from .process cimport Process
+from .upstream cimport Upstream
+
+cdef class EndpointPool(Source):
+    cdef Process process
+    cdef object address             # config.units.Address
+    cdef int64_t connect_timeout_ns
+    cdef int64_t idle_ns
+    cdef int64_t max_requests       # on one connection; UNLIMITED
+    cdef int max_idle
+    cdef int connections            # gauge
+    cdef int cluster_connections    # gauge
+    cdef int64_t connections_cap    # of the cluster's gauge; UNLIMITED
+    cdef Upstream newest, oldest    # idle ones: the newest is taken first, so that the others can age and go
+    cdef readonly int idle
+
+    cdef bint count_in(self) noexcept
+    cdef void unlist(self, Upstream upstream) noexcept

@@ -1,0 +1,22 @@
+from shardproxy.config.units import Address
+from shardproxy.proxy.process import Process
+
+class EndpointPool:
+    """Connections of this worker to one endpoint: the idle ones, last in first out, and the making of new ones."""
+
+    idle: int
+    def __init__(
+        self,
+        process: Process,
+        address: Address,
+        *,
+        connect_timeout_ns: int,
+        idle_ns: int,
+        max_idle: int,
+        max_requests: int | None,
+        connections: int,
+        cluster_connections: int,
+        max_connections: int | None,
+    ) -> None: ...
+    def close_idle(self) -> None:
+        """Close all idle connections."""

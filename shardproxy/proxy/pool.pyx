@@ -1,0 +1,114 @@
+"""Keep-alive towards an endpoint: last in, first out; bounded in number, in age, and in requests per connection."""
+
+import asyncio
+
+from shardproxy.http1.faults cimport Fault
+from shardproxy.shm.gauges cimport gauge_add, gauge_reserve
+from .exchange cimport Exchange
+from .runtime cimport UNLIMITED
+from .upstream cimport CONNECTING, IDLE
+
+
+cdef class EndpointPool(Source):
+    def __init__(self, Process process not None, address, *, int64_t connect_timeout_ns, int64_t idle_ns, int max_idle,
+                 max_requests, int connections, int cluster_connections, max_connections):
+        self.process = process
+        self.address = address
+        self.connect_timeout_ns = connect_timeout_ns
+        self.idle_ns = idle_ns
+        self.max_idle = max_idle
+        self.max_requests = UNLIMITED if max_requests is None else max_requests
+        self.connections = connections
+        self.cluster_connections = cluster_connections
+        self.connections_cap = UNLIMITED if max_connections is None else max_connections
+
+    def __repr__(self):
+        return f"<EndpointPool {self.address} idle={self.idle}>"
+
+    # hot
+    cdef End take(self, object exchange):
+        """The idle connection that was used last, ready for the exchange; without one, None, and a new one begins."""
+        cdef Upstream upstream = self.newest
+        if upstream is None:
+            return self.connect(exchange)
+        self.unlist(upstream)
+        upstream.assign(<Exchange>exchange)
+        return upstream
+
+    cdef End connect(self, object exchange):
+        """Begin a connection; the exchange hears of it by origin_ready() or origin_failed()."""
+        cdef Upstream upstream
+        if not self.count_in():
+            (<Exchange>exchange).origin_failed(Fault.OVERFLOW)
+            return None
+        upstream = Upstream(self.process, self)
+        upstream.exchange = <Exchange>exchange
+        upstream.set_deadline(self.process.wheel.now_ns + self.connect_timeout_ns)
+        upstream.task = self.process.loop.create_task(self.open(upstream))
+        return None
+
+    async def open(self, Upstream upstream):
+        try:
+            if self.address.is_unix:
+                await self.process.loop.create_unix_connection(lambda: upstream, self.address.path)
+            else:
+                await self.process.loop.create_connection(lambda: upstream, self.address.host, self.address.port)
+        except OSError:
+            upstream.task = None
+            upstream.connect_failed(Fault.CONNECT_FAILED)
+        except asyncio.CancelledError:
+            pass    # whoever cancelled has told the exchange
+
+    cdef bint count_in(self) noexcept:
+        """Count the connection, unless the cluster has as many as allowed, over all workers."""
+        if self.connections_cap == UNLIMITED:
+            gauge_add(self.process.gauge_cells, self.cluster_connections, 1)
+        elif not gauge_reserve(self.process.gauge_cells, self.cluster_connections, self.connections_cap):
+            return False
+        gauge_add(self.process.gauge_cells, self.connections, 1)
+        return True
+
+    # hot
+    cdef void give_back(self, End end) noexcept:
+        cdef Upstream upstream = <Upstream>end
+        if (self.idle >= self.max_idle or self.process.is_draining
+                or (self.max_requests != UNLIMITED and upstream.requests >= self.max_requests)):
+            upstream.close()
+            return
+        upstream.is_listed = True
+        upstream.older = self.newest
+        if self.newest is None:
+            self.oldest = upstream
+        else:
+            self.newest.newer = upstream
+        self.newest = upstream
+        self.idle += 1
+        upstream.set_deadline(self.process.wheel.now_ns + self.idle_ns)
+
+    # hot
+    cdef void unlist(self, Upstream upstream) noexcept:
+        if not upstream.is_listed:
+            return
+        if upstream.newer is None:
+            self.newest = upstream.older
+        else:
+            upstream.newer.older = upstream.older
+        if upstream.older is None:
+            self.oldest = upstream.newer
+        else:
+            upstream.older.newer = upstream.newer
+        upstream.newer = upstream.older = None
+        upstream.is_listed = False
+        self.idle -= 1
+
+    cdef void forget(self, End end) noexcept:
+        self.unlist(<Upstream>end)
+        gauge_add(self.process.gauge_cells, self.connections, -1)
+        gauge_add(self.process.gauge_cells, self.cluster_connections, -1)
+
+    def close_idle(self):
+        cdef Upstream upstream
+        while self.newest is not None:
+            upstream = self.newest
+            self.unlist(upstream)
+            upstream.close()

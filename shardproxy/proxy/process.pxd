@@ -1,0 +1,40 @@
+# What all connections of one worker process share: its cells, its wheel, its scratch buffer, its sense of the date.
+from libc.stdint cimport int64_t, uint64_t
+
+from shardproxy.http1.faults cimport Fault
+from shardproxy.http1.splice cimport Scratch
+from shardproxy.shm.gauges cimport GaugeCells, Gauges
+from shardproxy.shm.metrics cimport MetricCells, Metrics
+from .ends cimport End
+from .timers cimport Wheel
+
+cdef enum:
+    REQUEST_ID_LENGTH = 36
+
+cdef struct CounterSlots:
+    int requests
+    int[6] responses            # by status // 100
+    int bytes_in
+    int bytes_out
+    int request_time            # histogram
+    int client_aborts
+    int[64] faults              # by Fault
+
+cdef class Process:
+    cdef readonly object loop
+    cdef readonly Wheel wheel
+    cdef Scratch scratch
+    cdef End corked             # whose bytes the scratch buffer holds
+    cdef Gauges gauges
+    cdef GaugeCells* gauge_cells
+    cdef Metrics metrics
+    cdef MetricCells* cells
+    cdef CounterSlots slots
+    cdef uint64_t[2] random
+    cdef bytes date_line        # "Date: ...\r\n"
+    cdef int64_t date_s
+    cdef public bint is_draining
+    cdef readonly set clients   # connections that are open: for drain
+
+    cdef assign_slots(self, counter, histogram)
+    cdef void write_request_id(self, char* out) noexcept

@@ -1,0 +1,23 @@
+import asyncio
+from collections.abc import Callable, Mapping
+
+from shardproxy.proxy.timers import Wheel
+from shardproxy.shm.gauges import Gauges
+from shardproxy.shm.metrics import Metrics
+
+class Process:
+    """What all connections of a worker share. `tick` is to be called every 50 ms: it serves timeouts and the date."""
+
+    loop: asyncio.AbstractEventLoop
+    wheel: Wheel
+    is_draining: bool
+    clients: set[object]
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        gauges: Gauges,
+        metrics: Metrics,
+        counter: Callable[[str], int],
+        histogram: Callable[[str], int],
+    ) -> None: ...
+    def tick(self) -> None: ...

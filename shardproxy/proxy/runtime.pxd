@@ -1,0 +1,43 @@
+# The snapshot of the configuration in the shape that the data path reads. Immutable; worker/snapshot.py builds it.
+from libc.stdint cimport int64_t
+
+from shardproxy.balancing.cluster cimport Cluster
+from shardproxy.http1.head cimport HeadLimits
+from shardproxy.limits.rates cimport RateLimits
+from shardproxy.routing.table cimport Table
+from .ends cimport Source
+
+cdef enum:
+    UNLIMITED = -1
+
+cdef struct EndpointSlots:
+    int requests                # counters
+    int failures
+    int time                    # histogram
+
+cdef class ClusterRuntime:
+    cdef readonly str name
+    cdef Cluster balancing
+    cdef readonly list sources  # of Source, by endpoint
+    cdef EndpointSlots* slots
+
+cdef class RouteRuntime:
+    cdef readonly ClusterRuntime cluster
+    cdef RateLimits limits      # or None
+    cdef int64_t timeout_ns     # request sent to response head
+
+cdef class ListenerRuntime:
+    cdef readonly str name
+    cdef Table table
+    cdef readonly list routes
+    cdef HeadLimits limits
+    cdef int64_t max_body
+    cdef int64_t request_head_ns
+    cdef int64_t request_body_ns
+    cdef int64_t idle_ns
+    cdef int64_t stream_idle_ns
+    cdef int connections        # gauge
+    cdef int64_t connections_cap
+    cdef int accepted           # counter
+    cdef bytes via              # a field line, or empty
+    cdef bytes scheme

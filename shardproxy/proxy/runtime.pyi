@@ -1,0 +1,54 @@
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from shardproxy.balancing.cluster import Cluster
+from shardproxy.limits.rates import RateLimits
+from shardproxy.proxy.pool import EndpointPool
+from shardproxy.routing.table import Table
+
+class EndpointMetrics(NamedTuple):
+    """Slots of one endpoint's counters and of its histogram."""
+
+    requests: int
+    failures: int
+    time: int
+
+class ClusterRuntime:
+    """A cluster: how an endpoint is chosen, and where its connections come from."""
+
+    name: str
+    sources: list[EndpointPool]
+    def __init__(
+        self, name: str, balancing: Cluster, sources: Sequence[EndpointPool], metrics: Sequence[EndpointMetrics]
+    ) -> None: ...
+
+class RouteRuntime:
+    """A route: its cluster, its limits, and how long the response head may take (ns)."""
+
+    cluster: ClusterRuntime
+    def __init__(self, cluster: ClusterRuntime, limits: RateLimits | None, timeout_ns: int) -> None: ...
+
+class ListenerRuntime:
+    """A listener: its routes, what it accepts, and how long it waits."""
+
+    name: str
+    routes: list[RouteRuntime]
+    def __init__(
+        self,
+        name: str,
+        table: Table,
+        routes: Sequence[RouteRuntime],
+        *,
+        max_head: int,
+        max_fields: int,
+        max_body: int | None,
+        request_head_ns: int,
+        request_body_ns: int,
+        idle_ns: int,
+        stream_idle_ns: int,
+        connections: int,
+        max_connections: int | None,
+        accepted: int,
+        via: bytes,
+        scheme: bytes,
+    ) -> None: ...

@@ -1,0 +1,55 @@
+"""The compiled configuration: what a request meets on its way, as C fields."""
+
+from collections import namedtuple
+
+from libc.stdlib cimport calloc, free
+
+EndpointMetrics = namedtuple("EndpointMetrics", "requests failures time")
+
+cdef enum:
+    MAX_TARGET = 16384      # bytes; longer targets get 414
+
+
+cdef class ClusterRuntime:
+    def __cinit__(self, str name not None, Cluster balancing not None, sources, metrics):
+        cdef int i
+        self.name = name
+        self.balancing = balancing
+        self.sources = list(sources)
+        if not len(self.sources) == len(metrics) == balancing.count:
+            raise ValueError("sources, metrics and endpoints of a cluster must be as many")
+        self.slots = <EndpointSlots*>calloc(balancing.count, sizeof(EndpointSlots))
+        if self.slots == NULL:
+            raise MemoryError
+        for i in range(balancing.count):
+            self.slots[i].requests, self.slots[i].failures, self.slots[i].time = metrics[i]
+
+    def __dealloc__(self):
+        free(self.slots)
+
+
+cdef class RouteRuntime:
+    def __init__(self, ClusterRuntime cluster not None, RateLimits limits, int64_t timeout_ns):
+        self.cluster = cluster
+        self.limits = limits
+        self.timeout_ns = timeout_ns
+
+
+cdef class ListenerRuntime:
+    def __init__(self, str name not None, Table table not None, routes, *, int max_head, int max_fields, max_body,
+                 int64_t request_head_ns, int64_t request_body_ns, int64_t idle_ns, int64_t stream_idle_ns,
+                 int connections, max_connections, int accepted, bytes via not None, bytes scheme not None):
+        self.name = name
+        self.table = table
+        self.routes = list(routes)
+        self.limits = HeadLimits(max_bytes=max_head, max_fields=max_fields, max_target=min(max_head, MAX_TARGET))
+        self.max_body = UNLIMITED if max_body is None else max_body
+        self.request_head_ns = request_head_ns
+        self.request_body_ns = request_body_ns
+        self.idle_ns = idle_ns
+        self.stream_idle_ns = stream_idle_ns
+        self.connections = connections
+        self.connections_cap = UNLIMITED if max_connections is None else max_connections
+        self.accepted = accepted
+        self.via = via
+        self.scheme = scheme

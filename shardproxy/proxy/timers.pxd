@@ -1,0 +1,34 @@
+# A coarse timer wheel per worker.  A timer is a few words inside its owner: setting one further ahead is one store,
+# because a timer that comes up early is simply put back (Varghese and Lauck 1987, scheme 6, with lazy re-arming).
+from libc.stdint cimport int64_t, uint32_t
+
+cdef enum:
+    TICK_NS = 50_000_000        # timeouts are late by this at most
+    WHEEL_SLOTS = 512           # one turn: 25.6 s; timers further ahead go round again
+
+cdef struct Timer:
+    Timer* next                 # NULL = in no slot
+    Timer* previous
+    int64_t deadline            # CLOCK_MONOTONIC ns; 0 = none
+    int64_t tick                # the tick whose slot it is in
+    void* owner                 # a Timed; not counted, the owner takes its timer out when it goes
+
+cdef class Timed:
+    cdef Timer timer
+    cdef Wheel wheel
+
+    cdef void timed_out(self) noexcept
+    cdef inline void set_deadline(self, int64_t deadline) noexcept:
+        """Call timed_out() once `deadline` is past; 0 = never."""
+        self.timer.deadline = deadline
+        if deadline and (self.timer.next == NULL or deadline // TICK_NS < self.timer.tick - 1):
+            self.wheel.link(&self.timer, deadline)
+    cdef void stop_timer(self) noexcept
+
+cdef class Wheel:
+    cdef Timer[512] slots       # each the head of a ring
+    cdef int64_t tick           # the last one that was served
+    cdef readonly int64_t now_ns  # when that was: good enough for every deadline
+
+    cdef void link(self, Timer* timer, int64_t deadline) noexcept
+    cdef void serve(self, Timer* slot, int64_t now_ns) noexcept

@@ -1,0 +1,59 @@
+# A connection to an endpoint: the origin's End of one exchange after another.
+cimport cython
+from libc.stdint cimport int64_t
+
+from shardproxy.http1.framing cimport BodyReader, Framing
+from shardproxy.http1.head cimport Head
+from .ends cimport End, Source
+from .exchange cimport Exchange
+from .process cimport Process
+
+cdef enum UpstreamState:
+    CONNECTING = 0
+    IDLE                    # in the pool, or about to get there
+    AWAIT_HEAD              # a request is under way, no response head yet
+    READ_BODY
+    CLOSED
+
+@cython.final
+cdef class Upstream(End):
+    cdef Process process
+    cdef Source pool
+    cdef UpstreamState state
+    cdef Exchange exchange
+    cdef object transport
+    cdef object write               # the transport's bound method
+    cdef object task                # of the connection attempt
+    # reading
+    cdef bytes input                # bytes that are being read
+    cdef Py_ssize_t at
+    cdef bytearray partial          # an incomplete head
+    cdef Py_ssize_t scanned
+    cdef BodyReader body
+    cdef int interims
+    cdef bint is_paused
+    # writing
+    cdef bint is_chunked            # how the request's body is sent
+    cdef bint is_request_done
+    # reuse
+    cdef bint keep_alive
+    cdef int64_t requests
+    cdef Upstream newer, older      # neighbours in the pool's list of idle ones
+    cdef bint is_listed
+
+    cdef void assign(self, Exchange exchange) noexcept
+    cdef void connect_failed(self, int fault) noexcept
+    cdef int why_lost(self, UpstreamState state) noexcept
+    cdef void leave_pool(self) noexcept
+    cdef void close(self) noexcept
+    cdef void abort(self) noexcept
+    cdef void fail(self, int fault) noexcept
+    cdef void read(self) noexcept
+    cdef void read_head(self) noexcept
+    cdef bint join_partial(self) noexcept
+    cdef void keep_partial(self) noexcept
+    cdef void take_response(self, Head head) noexcept
+    cdef void take_interim(self, Head head) noexcept
+    cdef void read_body(self) noexcept
+    cdef void response_end(self) noexcept
+    cdef void send_piece(self, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept

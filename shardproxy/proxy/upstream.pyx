@@ -1,0 +1,354 @@
+"""An HTTP/1.1 connection to an endpoint.
+
+    CONNECTING ──> IDLE <──────────────────┐
+                    │ assign                │ release: both messages complete, no doubt about the framing
+                    v                       │
+                AWAIT_HEAD ──> READ_BODY ───┘            any doubt, fault or timeout ──> CLOSED
+
+A byte that nobody asked for closes the connection: no response can ever reach another request's client.
+"""
+
+cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+
+from shardproxy.http1.faults cimport Fault
+from shardproxy.http1.framing cimport (
+    BODY_CHUNKED, BODY_UNTIL_CLOSE, Framing, Piece, frame_response, read_body, start_reading
+)
+from shardproxy.http1.head cimport HeadLimits, find_head_end, give_head, take_head
+from shardproxy.http1.splice cimport splice_request
+from shardproxy.shm.clock cimport now_ns
+from .writing cimport cork, is_joinable, write_piece, write_scratch
+
+cdef enum:
+    MAX_INTERIMS = 16           # 1xx responses before the final one
+
+cdef HeadLimits RESPONSE_LIMITS = HeadLimits(max_bytes=65536, max_fields=256, max_target=0)
+
+
+@cython.final
+cdef class Upstream(End):
+
+    def __init__(self, Process process not None, Source pool not None):
+        self.process = process
+        self.wheel = process.wheel
+        self.pool = pool
+        self.state = CONNECTING
+
+    def __repr__(self):
+        names = ("connecting", "idle", "awaiting a head", "reading a body", "closed")
+        return f"<Upstream {names[<int>self.state]} requests={self.requests}>"
+
+    # Life of the connection ----------------------------------------------------------------------------------------
+
+    def connection_made(self, transport):
+        if self.state == CLOSED:    # timed out at the same moment
+            transport.abort()
+            return
+        self.transport = transport
+        self.write = transport.write
+        self.task = None
+        self.state = IDLE
+        self.set_deadline(0)
+        if self.exchange is None:
+            self.pool.give_back(self)
+        else:
+            self.assign(self.exchange)
+            self.exchange.origin_ready(self)
+
+    cdef void connect_failed(self, int fault) noexcept:
+        """The attempt is over: told once to whoever waits for it."""
+        cdef Exchange exchange = self.exchange
+        if self.state != CONNECTING:
+            return
+        self.state = CLOSED
+        self.exchange = None
+        self.stop_timer()
+        self.leave_pool()
+        if self.task is not None:
+            self.task.cancel()
+            self.task = None
+        if exchange is not None:
+            exchange.origin_failed(fault)
+
+    # hot
+    cdef void assign(self, Exchange exchange) noexcept:
+        """Ready for one more exchange: from here on bytes that come are its response."""
+        self.exchange = exchange
+        self.state = AWAIT_HEAD
+        self.requests += 1
+        self.interims = 0
+        self.is_request_done = self.keep_alive = False
+
+    def eof_received(self):
+        if self.state == READ_BODY and self.body.kind == BODY_UNTIL_CLOSE:
+            self.response_end()
+        elif self.state == IDLE:
+            self.close()
+        return False
+
+    def connection_lost(self, exc):
+        cdef UpstreamState state = self.state
+        cdef Exchange exchange = self.exchange
+        self.state = CLOSED
+        self.exchange = None
+        self.stop_timer()
+        self.leave_pool()
+        if exchange is not None:
+            exchange.origin_lost(self.why_lost(state))
+        self.transport = self.write = self.input = self.partial = None
+
+    cdef void leave_pool(self) noexcept:
+        """Counted out once, whether the attempt failed or the connection ended."""
+        cdef Source pool = self.pool
+        self.pool = None
+        if pool is not None:
+            pool.forget(self)
+
+    cdef int why_lost(self, UpstreamState state) noexcept:
+        """STALE_CONNECTION (try again) only when the connection had been idle before and no byte of an answer came."""
+        if state == READ_BODY:
+            return Fault.RESPONSE_CUT
+        if self.requests > 1 and self.partial is None and self.interims == 0:
+            return Fault.STALE_CONNECTION
+        return Fault.UPSTREAM_GONE
+
+    cdef void close(self) noexcept:
+        """Nothing is owed to the endpoint any more."""
+        if self.state != CLOSED:
+            self.state = CLOSED
+            self.stop_timer()
+            if self.is_listed:
+                self.leave_pool()
+            if self.transport is not None:
+                self.transport.close()
+
+    cdef void abort(self) noexcept:
+        """What was sent must not look complete, and what was not is dropped."""
+        if self.process.corked is self:
+            self.process.corked = None
+            self.process.scratch.size = 0
+        if self.state != CLOSED:
+            self.state = CLOSED
+            self.stop_timer()
+            if self.transport is not None:
+                self.transport.abort()
+
+    cdef void fail(self, int fault) noexcept:
+        cdef Exchange exchange = self.exchange
+        self.exchange = None
+        self.input = None
+        self.abort()
+        if exchange is not None:
+            exchange.origin_lost(fault)
+
+    cdef void timed_out(self) noexcept:
+        if self.state == CONNECTING:
+            self.connect_failed(Fault.CONNECT_TIMEOUT)
+        elif self.state == AWAIT_HEAD:
+            self.fail(Fault.RESPONSE_TIMEOUT)
+        elif self.state == READ_BODY:
+            self.fail(Fault.RESPONSE_STALLED)
+        else:
+            self.close()
+
+    # The exchange to us: the request -------------------------------------------------------------------------------
+
+    # hot
+    cdef void send_head(self, Head head, const Framing* framing) noexcept:
+        self.is_chunked = framing.kind == BODY_CHUNKED
+        cork(self.process, self)
+        splice_request(self.process.scratch, head, framing, &self.exchange.additions, self.exchange.listener.via)
+        self.set_deadline(self.wheel.now_ns + self.exchange.route.timeout_ns)
+
+    # hot
+    cdef void send_body(self, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept:
+        if self.write is None:
+            return
+        cork(self.process, self)
+        if self.is_chunked:
+            self.process.scratch.add_hex(size)
+            self.process.scratch.add(b"\r\n", 2)
+        self.send_piece(data, at, size)
+        if self.is_chunked:
+            self.process.scratch.add(b"\r\n", 2)
+        if self.state == AWAIT_HEAD:
+            self.set_deadline(self.wheel.now_ns + self.exchange.route.timeout_ns)
+
+    # hot
+    cdef void send_piece(self, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept:
+        if is_joinable(self.process.scratch, size):
+            self.process.scratch.add(PyBytes_AS_STRING(data) + at, size)
+        else:
+            write_scratch(self.write, self.process.scratch)
+            write_piece(self.write, data, at, size)
+
+    # hot
+    cdef void finish(self) noexcept:
+        if self.is_chunked:
+            cork(self.process, self)
+            self.process.scratch.add(b"0\r\n\r\n", 5)
+        self.is_request_done = True
+        self.flush()
+        if self.state == AWAIT_HEAD:
+            self.set_deadline(self.wheel.now_ns + self.exchange.route.timeout_ns)
+
+    # hot
+    cdef void flush(self) noexcept:
+        if self.process.corked is self:
+            self.process.corked = None
+            if self.write is None:
+                self.process.scratch.size = 0
+            else:
+                write_scratch(self.write, self.process.scratch)
+
+    cdef void pause(self) noexcept:
+        if not self.is_paused and self.transport is not None and self.state != CLOSED:
+            self.is_paused = True
+            self.transport.pause_reading()
+
+    cdef void resume(self) noexcept:
+        if self.is_paused and self.transport is not None and self.state != CLOSED:
+            self.is_paused = False
+            self.transport.resume_reading()
+
+    cdef void reset(self, int fault) noexcept:
+        """The exchange has given up.  An attempt that is still connecting goes on, for the pool."""
+        self.exchange = None
+        self.input = None
+        if self.state != CONNECTING:
+            self.abort()
+
+    # hot
+    cdef void release(self) noexcept:
+        self.exchange = None
+        if self.keep_alive and self.is_request_done and self.state == READ_BODY and self.body.is_done:
+            self.state = IDLE
+            self.resume()
+            self.pool.give_back(self)
+        elif self.is_request_done:
+            self.close()
+        else:
+            self.abort()
+
+    def pause_writing(self):
+        if self.exchange is not None:
+            self.exchange.origin_blocked()
+
+    def resume_writing(self):
+        if self.exchange is not None:
+            self.exchange.origin_writable()
+
+    # The peer to us: the response ----------------------------------------------------------------------------------
+
+    # hot
+    def data_received(self, bytes data):
+        if self.exchange is None:
+            self.close()    # nobody asked
+            return
+        self.input = data
+        self.at = 0
+        self.read()
+        if self.exchange is not None:
+            self.exchange.client.flush()
+
+    # hot
+    cdef void read(self) noexcept:
+        while self.input is not None:
+            if self.at == PyBytes_GET_SIZE(self.input):
+                self.input = None
+            elif self.state == AWAIT_HEAD:
+                self.read_head()
+            elif self.state == READ_BODY:
+                self.read_body()
+            else:
+                self.input = None
+
+    # hot
+    cdef void read_head(self) noexcept:
+        cdef Head head
+        cdef int fault
+        if self.partial is not None and not self.join_partial():
+            return
+        head = take_head()
+        fault = head.scan_response(self.input, self.at, &RESPONSE_LIMITS)
+        if fault == Fault.OK:
+            self.at += head.size
+            if head.status < 200:
+                self.take_interim(head)
+            else:
+                self.take_response(head)
+        elif fault == Fault.NEED_MORE:
+            self.keep_partial()
+        else:
+            self.fail(Fault.BAD_RESPONSE)
+        give_head(head)
+
+    cdef bint join_partial(self) noexcept:
+        """Add what came to the incomplete head; true when it is complete and the input again."""
+        cdef int fault
+        self.partial += self.input[self.at:]
+        self.input = None
+        fault = find_head_end(self.partial, len(self.partial), &self.scanned)
+        if fault == Fault.OK:
+            self.input = bytes(self.partial)
+            self.at = 0
+            self.partial = None
+            return True
+        if fault != Fault.NEED_MORE or len(self.partial) > <Py_ssize_t>RESPONSE_LIMITS.max_bytes:
+            self.fail(Fault.BAD_RESPONSE)
+        return False
+
+    cdef void keep_partial(self) noexcept:
+        self.partial = bytearray(self.input[self.at:])
+        self.scanned = 0
+        self.input = None
+
+    cdef void take_interim(self, Head head) noexcept:
+        """1xx goes on to the client (RFC 9110 §15.2); 101 is only for who asked for it."""
+        self.interims += 1
+        if head.status == 101 or self.interims > MAX_INTERIMS or head.codings or head.lengths:
+            self.fail(Fault.BAD_RESPONSE)
+        else:
+            self.exchange.interim_head(head)
+
+    # hot
+    cdef void take_response(self, Head head) noexcept:
+        cdef Framing framing
+        if frame_response(head, self.exchange.request.method, &framing) != Fault.OK:
+            self.fail(Fault.BAD_RESPONSE)
+            return
+        self.keep_alive = not head.says_close and (head.minor == 1 or head.says_keep_alive)
+        start_reading(&self.body, &framing)
+        self.state = READ_BODY
+        self.set_deadline(self.wheel.now_ns + self.exchange.listener.stream_idle_ns)
+        self.exchange.response_head(head, &framing)
+        if self.body.is_done:
+            self.response_end()
+
+    # hot
+    cdef void read_body(self) noexcept:
+        cdef Piece piece
+        cdef Py_ssize_t at = self.at
+        cdef bytes data = self.input
+        if read_body(&self.body, PyBytes_AS_STRING(data) + at, PyBytes_GET_SIZE(data) - at, &piece) != Fault.OK:
+            self.fail(Fault.RESPONSE_CUT)
+            return
+        self.at = at + piece.used
+        self.set_deadline(self.wheel.now_ns + self.exchange.listener.stream_idle_ns)
+        if piece.size:
+            self.exchange.response_body(data, at + piece.at, piece.size)
+        if self.body.is_done and self.state == READ_BODY:
+            self.response_end()
+
+    # hot
+    cdef void response_end(self) noexcept:
+        """The response is complete; bytes behind it make the connection unfit for another request."""
+        cdef Exchange exchange = self.exchange
+        if self.body.kind == BODY_UNTIL_CLOSE:
+            self.keep_alive = False
+        if self.input is not None and self.at < PyBytes_GET_SIZE(self.input):
+            self.keep_alive = False
+        self.input = None
+        if exchange is not None:
+            exchange.response_end()

@@ -1,0 +1,1 @@
+# The memory all processes share. Floor 1; knows no HTTP.

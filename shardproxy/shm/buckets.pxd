@@ -1,0 +1,88 @@
+# Token buckets over all processes. A bucket is one 64-bit word: the generic cell rate algorithm's "theoretical arrival
+# time" (GCRA, ITU-T I.371 annex A, virtual scheduling), the time at which the bucket will be full again.
+#
+# Time is in ticks of 1/16 ns: at 10 million tokens a second a token is 1600 ticks, so rounding errs by under 0.07 %,
+# while 64 bits still hold 36 years of uptime. Any value is a valid state, so no crash can corrupt it: one in the past
+# is a full bucket, and one further ahead than an empty bucket's can be (a reload may have made the burst smaller) is
+# brought back.
+from libc.stdint cimport INT64_MAX, int64_t, uint64_t
+
+cdef extern from *:
+    """
+    #include <stdint.h>
+    static inline uint64_t sp_bucket_read(const uint64_t *word) { return __atomic_load_n(word, __ATOMIC_RELAXED); }
+    static inline int sp_bucket_swap(uint64_t *word, uint64_t *seen, uint64_t next) {
+        return __atomic_compare_exchange_n(word, seen, next, 1, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+    }
+    static inline void sp_bucket_lower(uint64_t *word, uint64_t ticks) {
+        __atomic_fetch_sub(word, ticks, __ATOMIC_RELAXED);
+    }
+    """
+    uint64_t sp_bucket_read(const uint64_t* word) noexcept nogil
+    bint sp_bucket_swap(uint64_t* word, uint64_t* seen, uint64_t next) noexcept nogil
+    void sp_bucket_lower(uint64_t* word, uint64_t ticks) noexcept nogil
+
+cdef extern from *:
+    """
+    #define SP_TICK_BITS 4 /* a ns is 2^4 ticks; shifts, because Cython guards a division with Python exceptions */
+    /* How far behind a caller's clock may be before a word that lies ahead of it is taken for nonsense: 10 s. */
+    #define SP_CLOCK_SLACK_TICKS (INT64_C(10000000000) << SP_TICK_BITS)
+    """
+    const int SP_TICK_BITS
+    const int64_t SP_CLOCK_SLACK_TICKS
+
+
+ctypedef struct BucketRate:
+    int64_t interval   # ticks a token
+    int64_t tolerance  # ticks a whole burst: burst * interval
+    int64_t burst      # tokens of a full bucket
+
+
+cdef inline int64_t bucket_take(uint64_t* word, int64_t now_ns, int64_t cost, const BucketRate* rate) noexcept nogil:
+    """Take `cost` tokens at `now_ns` (CLOCK_MONOTONIC): 0 if they were there, else the ns until they would be.
+
+    Nothing is taken on refusal. A cost above the burst can never be met: INT64_MAX. Over any window of the clock the
+    tokens taken by all processes together are at most rate * window + burst.
+    """
+    cdef uint64_t seen = sp_bucket_read(word)
+    cdef uint64_t now = <uint64_t>now_ns << SP_TICK_BITS
+    cdef int64_t ahead, excess
+    if cost <= 0:
+        return 0
+    if cost > rate.burst:
+        return INT64_MAX
+    while True:
+        ahead = <int64_t>(seen - now)
+        if ahead < 0:
+            ahead = 0
+        elif ahead - rate.tolerance > SP_CLOCK_SLACK_TICKS:
+            sp_bucket_swap(word, &seen, now + <uint64_t>rate.tolerance)
+            ahead = rate.tolerance
+        excess = ahead + cost * rate.interval - rate.tolerance
+        if excess > 0:
+            return (excess + (1 << SP_TICK_BITS) - 1) >> SP_TICK_BITS
+        if sp_bucket_swap(word, &seen, now + <uint64_t>(ahead + cost * rate.interval)):
+            return 0
+
+
+cdef inline void bucket_give_back(uint64_t* word, int64_t cost, const BucketRate* rate) noexcept nogil:
+    """Undo a `bucket_take` that was admitted, because what it was taken for was refused elsewhere.
+
+    At once: a bucket that has filled up in between would have spilled these tokens, but now gets them back.
+    """
+    sp_bucket_lower(word, <uint64_t>(cost * rate.interval))
+
+
+cdef class Buckets:
+    cdef object part       # keeps what `base` points to
+    cdef char* base
+    cdef int slots
+
+    cdef uint64_t* word(self, int slot) except NULL
+
+
+cdef class Bucket:
+    cdef uint64_t* word    # hot callers: bucket_take(bucket.word, now, cost, &bucket.rate)
+    cdef BucketRate rate
+    cdef Buckets buckets
+    cdef readonly int slot

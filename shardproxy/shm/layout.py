@@ -1,0 +1,102 @@
+"""Where everything lies in the segment: magic, version, capacities and offsets, in bytes from its start.
+
+Raise `LAYOUT_VERSION` whenever a number here, or the meaning of a cell, changes: a process of another version then
+refuses the segment instead of misreading it. Nothing in the segment is a pointer.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import NamedTuple
+
+import msgspec
+
+MAGIC = b"shardprx"
+LAYOUT_VERSION = 1
+
+PAGE_BYTES = 4096
+LINE_BYTES = 64
+ROWS_PER_LINE = 16  # int32 cells of one gauge that share a cache line, and so are added up together
+
+HEADER = struct.Struct("<8sI5IQ16s")  # magic, version, capacities in the order of their fields, size, secret
+SECRET_BYTES = 16
+ROWS_USED_OFFSET = 256  # uint32, on a line of its own: every sum reads it
+
+ROW_BYTES = 128  # two lines, because processors fetch lines in pairs
+GAUGE_BYTES = 4
+BUCKET_BYTES = LINE_BYTES  # one word a line, so that busy buckets do not slow each other
+COUNTER_BYTES = 8
+HISTOGRAM_WORDS = 256  # 248 counts, the sum of what was observed, 7 spare
+HISTOGRAM_BYTES = 8 * HISTOGRAM_WORDS
+
+_MAX_ROWS = 1024
+_MAX_SLOTS = 1 << 24
+
+
+class Capacities(msgspec.Struct, frozen=True):
+    """How many of each the segment has room for. Pages that nobody touches cost nothing.
+
+    `rows` is a multiple of 16 up to 1024: one for the supervisor and one for every process alive at once. The others
+    are slots, 1 to 16 777 216 of each. Raises `ValueError` for anything else.
+    """
+
+    rows: int = 64
+    gauges: int = 16384
+    counters: int = 16384
+    histograms: int = 2048
+    buckets: int = 4096
+
+    def __post_init__(self) -> None:
+        if self.rows % ROWS_PER_LINE or not 0 < self.rows <= _MAX_ROWS:
+            raise ValueError(f"rows must be a multiple of {ROWS_PER_LINE} up to {_MAX_ROWS}, not {self.rows}")
+        for name in ("gauges", "counters", "histograms", "buckets"):
+            if not 0 < getattr(self, name) <= _MAX_SLOTS:
+                raise ValueError(f"{name} must be from 1 to {_MAX_SLOTS}, not {getattr(self, name)}")
+
+
+class Section(NamedTuple):
+    """One part of the segment: `blocks` of `stride` bytes each, from `offset` on."""
+
+    offset: int
+    stride: int
+    blocks: int
+
+    @property
+    def end(self) -> int:
+        """Where the section's last page ends, and the next section begins."""
+        return self.offset + whole_pages(self.stride * self.blocks)
+
+
+class Sections(NamedTuple):
+    """The parts of the segment in their order. Gauges and buckets are indexed by slot, the others by row."""
+
+    header: Section
+    rows: Section
+    gauges: Section
+    buckets: Section
+    counters: Section
+    histograms: Section
+
+    @property
+    def size(self) -> int:
+        """Bytes of the whole segment."""
+        return self.histograms.end
+
+
+def whole_pages(length: int) -> int:
+    """`length` bytes rounded up to whole pages."""
+    return -(-length // PAGE_BYTES) * PAGE_BYTES
+
+
+def sections(capacities: Capacities) -> Sections:
+    """Where each part lies for these capacities.
+
+    A row of counters or histograms is whole pages, so that two processes never write to the same line.
+    """
+    header = Section(0, PAGE_BYTES, 1)
+    rows = Section(header.end, ROW_BYTES, capacities.rows)
+    gauges = Section(rows.end, GAUGE_BYTES * capacities.rows, capacities.gauges)
+    buckets = Section(gauges.end, BUCKET_BYTES, capacities.buckets)
+    counters = Section(buckets.end, whole_pages(COUNTER_BYTES * capacities.counters), capacities.rows)
+    histograms = Section(counters.end, whole_pages(HISTOGRAM_BYTES * capacities.histograms), capacities.rows)
+    return Sections(header, rows, gauges, buckets, counters, histograms)

@@ -1,0 +1,93 @@
+"""The names of slots: pure functions, one for each thing that is counted.
+
+A name is written as Prometheus writes a series, `word{label="value"}`, so two different things never share a name,
+whatever a cluster or limit is called. One word for one thing: the same here, in `/stats` and in the docs.
+"""
+
+from __future__ import annotations
+
+REQUESTS = "requests"  # counter: heads taken in and understood
+RESPONSES_1XX = 'responses{class="1xx"}'  # counters: heads sent to clients, by class
+RESPONSES_2XX = 'responses{class="2xx"}'
+RESPONSES_3XX = 'responses{class="3xx"}'
+RESPONSES_4XX = 'responses{class="4xx"}'
+RESPONSES_5XX = 'responses{class="5xx"}'
+BYTES_IN = "bytes_in"  # counters: bytes from and to clients
+BYTES_OUT = "bytes_out"
+REQUEST_TIME = "request_time"  # histogram, ns: first byte of the head to last byte of the response
+CLIENT_ABORTS = "client_aborts"  # counter: clients that left before their response was complete
+
+
+def endpoint_active(cluster: str, address: str) -> str:
+    """Gauge: requests under way at an endpoint."""
+    return _series("endpoint_active", cluster=cluster, address=address)
+
+
+def endpoint_connections(cluster: str, address: str) -> str:
+    """Gauge: connections open to an endpoint, idle ones included."""
+    return _series("endpoint_connections", cluster=cluster, address=address)
+
+
+def endpoint_requests(cluster: str, address: str) -> str:
+    """Counter: requests sent to an endpoint."""
+    return _series("endpoint_requests", cluster=cluster, address=address)
+
+
+def endpoint_failures(cluster: str, address: str) -> str:
+    """Counter: requests to an endpoint that got no response, or a broken one."""
+    return _series("endpoint_failures", cluster=cluster, address=address)
+
+
+def endpoint_time(cluster: str, address: str) -> str:
+    """Histogram, ns: request head sent to response complete."""
+    return _series("endpoint_time", cluster=cluster, address=address)
+
+
+def cluster_requests(cluster: str) -> str:
+    """Gauge: requests under way in a cluster, for its `max_requests`."""
+    return _series("cluster_requests", cluster=cluster)
+
+
+def cluster_connections(cluster: str) -> str:
+    """Gauge: connections open to a cluster, for its `max_connections`."""
+    return _series("cluster_connections", cluster=cluster)
+
+
+def listener_connections(listener: str) -> str:
+    """Gauge: client connections open on a listener, for its `max_connections`."""
+    return _series("listener_connections", listener=listener)
+
+
+def listener_accepted(listener: str) -> str:
+    """Counter: client connections a listener has accepted."""
+    return _series("listener_accepted", listener=listener)
+
+
+def rate_limit(name: str) -> str:
+    """Bucket of a rate limit."""
+    return _series("rate_limit", name=name)
+
+
+def rate_limit_admitted(name: str) -> str:
+    """Counter: requests a rate limit let through."""
+    return _series("rate_limit_admitted", name=name)
+
+
+def rate_limit_refused(name: str) -> str:
+    """Counter: requests a rate limit refused."""
+    return _series("rate_limit_refused", name=name)
+
+
+def fault(kind: str) -> str:
+    """Counter: exchanges that ended with a fault of that kind."""
+    return _series("faults", kind=kind)
+
+
+def _series(word: str, **labels: str) -> str:
+    return f"{word}{{{','.join(f'{label}={_quoted(value)}' for label, value in labels.items())}}}"
+
+
+def _quoted(value: str) -> str:
+    """As the Prometheus text format quotes a label: backslash, double quote and line feed escaped."""
+    escaped = value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+    return f'"{escaped}"'

@@ -1,0 +1,82 @@
+"""Names and the slots they stand for: which cell of the segment is which endpoint's, limit's or metric's."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from shardproxy.shm.layout import Capacities
+
+
+class SlotKind(StrEnum):
+    """What a slot holds; each kind is numbered by itself."""
+
+    GAUGE = "gauge"
+    COUNTER = "counter"
+    HISTOGRAM = "histogram"
+    BUCKET = "bucket"
+
+
+class SlotsFull(Exception):
+    """The segment has no slot left of that kind. `str()` is a plain sentence that says which and how many."""
+
+
+class UnknownSlot(LookupError):
+    """A name that the supervisor did not assign, asked for after `seal`. `str()` is a plain sentence."""
+
+
+class Slots:
+    """Slot numbers by name. A name keeps its number for as long as the segment lives.
+
+    One writer: the supervisor, before it forks; the others inherit what it assigned and only look up. `seal` in a
+    child turns a forgotten name into an error; otherwise it would get a number that means another thing elsewhere.
+    """
+
+    def __init__(self, capacities: Capacities) -> None:
+        self._capacity = {
+            SlotKind.GAUGE: capacities.gauges,
+            SlotKind.COUNTER: capacities.counters,
+            SlotKind.HISTOGRAM: capacities.histograms,
+            SlotKind.BUCKET: capacities.buckets,
+        }
+        self._numbers: dict[SlotKind, dict[str, int]] = {kind: {} for kind in SlotKind}
+        self._sealed = False
+
+    def __repr__(self) -> str:
+        used = " ".join(f"{kind}={len(self._numbers[kind])}/{self._capacity[kind]}" for kind in SlotKind)
+        return f"<Slots {used}{' sealed' if self._sealed else ''}>"
+
+    def gauge(self, name: str) -> int:
+        """The gauge of that name, assigned now if it is new. Raises `SlotsFull`, or `UnknownSlot` when sealed."""
+        return self._find(SlotKind.GAUGE, name)
+
+    def counter(self, name: str) -> int:
+        """The counter of that name; as `gauge`."""
+        return self._find(SlotKind.COUNTER, name)
+
+    def histogram(self, name: str) -> int:
+        """The histogram of that name; as `gauge`."""
+        return self._find(SlotKind.HISTOGRAM, name)
+
+    def bucket(self, name: str) -> int:
+        """The bucket of that name; as `gauge`."""
+        return self._find(SlotKind.BUCKET, name)
+
+    def names(self, kind: SlotKind | str) -> dict[str, int]:
+        """All names of a kind with their slots, in the order they were assigned; a copy."""
+        return dict(self._numbers[SlotKind(kind)])
+
+    def seal(self) -> None:
+        """Assign no new name from now on."""
+        self._sealed = True
+
+    def _find(self, kind: SlotKind, name: str) -> int:
+        numbers = self._numbers[kind]
+        slot = numbers.get(name)
+        if slot is None:
+            if self._sealed:
+                raise UnknownSlot(f"no {kind} is called {name}; the supervisor assigns all names before it forks")
+            slot = len(numbers)
+            if slot >= self._capacity[kind]:
+                raise SlotsFull(f"the shared memory has room for {slot} {kind}s and all are taken; {name} finds none")
+            numbers[name] = slot
+        return slot

@@ -1,0 +1,1 @@
+"""A worker process: it accepts, serves, drains. Floor 5."""

@@ -1,0 +1,125 @@
+"""The configuration, compiled into what the data path reads; builds everything or raises, and changes nothing."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from shardproxy.balancing.cluster import Cluster, EndpointSpec
+from shardproxy.config import schema
+from shardproxy.control.seat import Seat
+from shardproxy.limits.rates import RateLimit, RateLimits
+from shardproxy.proxy.pool import EndpointPool
+from shardproxy.proxy.process import Process
+from shardproxy.proxy.runtime import ClusterRuntime, EndpointMetrics, ListenerRuntime, RouteRuntime
+from shardproxy.routing.compile import compile_routes
+from shardproxy.shm import names
+from shardproxy.shm.buckets import Bucket, Buckets
+from shardproxy.shm.gauges import Gauges
+from shardproxy.shm.metrics import Metrics
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What a worker serves: a runtime per listener, by name, and all pools (which outlive an exchange)."""
+
+    listeners: dict[str, ListenerRuntime]
+    pools: list[EndpointPool]
+
+
+@dataclass(frozen=True)
+class Compiler:
+    """Holds what every step of the compilation needs."""
+
+    seat: Seat
+    process: Process
+    gauges: Gauges
+    metrics: Metrics
+
+    def compile(self) -> Snapshot:
+        config = self.seat.config
+        clusters = {cluster.name: self.cluster(cluster) for cluster in config.clusters}
+        buckets = Buckets(self.seat.segment)
+        limits = {limit.name: self.rate_limit(limit, buckets) for limit in config.rate_limits}
+        listeners = {listener.name: self.listener(listener, clusters, limits) for listener in config.listeners}
+        return Snapshot(listeners, [pool for cluster in clusters.values() for pool in cluster.sources])
+
+    def rate_limit(self, limit: schema.RateLimit, buckets: Buckets) -> RateLimit:
+        slots = self.seat.slots
+        return RateLimit(
+            Bucket(buckets, slots.bucket(names.rate_limit(limit.name)), limit.rate, schema.burst_of(limit)),
+            slots.counter(names.rate_limit_admitted(limit.name)),
+            slots.counter(names.rate_limit_refused(limit.name)),
+        )
+
+    def cluster(self, cluster: schema.Cluster) -> ClusterRuntime:
+        slots = self.seat.slots
+        endpoints = [(endpoint, str(endpoint.address)) for endpoint in cluster.endpoints]
+        balancing = Cluster(
+            self.gauges,
+            [
+                EndpointSpec(slots.gauge(names.endpoint_active(cluster.name, address)), endpoint.weight, endpoint.max_requests)
+                for endpoint, address in endpoints
+            ],
+            policy=cluster.balance,
+            requests=slots.gauge(names.cluster_requests(cluster.name)),
+            requests_cap=cluster.max_requests,
+            seed=int.from_bytes(os.urandom(8), "little"),
+        )
+        pools = [self.pool(cluster, endpoint) for endpoint, _ in endpoints]
+        return ClusterRuntime(cluster.name, balancing, pools, [self.endpoint_metrics(cluster.name, address) for _, address in endpoints])
+
+    def endpoint_metrics(self, cluster: str, address: str) -> EndpointMetrics:
+        slots = self.seat.slots
+        return EndpointMetrics(
+            slots.counter(names.endpoint_requests(cluster, address)),
+            slots.counter(names.endpoint_failures(cluster, address)),
+            slots.histogram(names.endpoint_time(cluster, address)),
+        )
+
+    def pool(self, cluster: schema.Cluster, endpoint: schema.Endpoint) -> EndpointPool:
+        slots = self.seat.slots
+        return EndpointPool(
+            self.process,
+            endpoint.address,
+            connect_timeout_ns=cluster.connect_timeout,
+            idle_ns=cluster.keepalive.idle_timeout,
+            max_idle=cluster.keepalive.max_idle,
+            max_requests=cluster.keepalive.max_requests,
+            connections=slots.gauge(names.endpoint_connections(cluster.name, str(endpoint.address))),
+            cluster_connections=slots.gauge(names.cluster_connections(cluster.name)),
+            max_connections=cluster.max_connections,
+        )
+
+    def listener(
+        self, listener: schema.Listener, clusters: dict[str, ClusterRuntime], limits: dict[str, RateLimit]
+    ) -> ListenerRuntime:
+        slots, timeouts = self.seat.slots, listener.timeouts
+        return ListenerRuntime(
+            listener.name,
+            compile_routes(listener.routes),
+            [self.route(route, clusters, limits) for route in listener.routes],
+            max_head=listener.max_head,
+            max_fields=listener.max_fields,
+            max_body=listener.max_body,
+            request_head_ns=timeouts.request_head,
+            request_body_ns=timeouts.request_body,
+            idle_ns=timeouts.idle,
+            stream_idle_ns=timeouts.stream_idle,
+            connections=slots.gauge(names.listener_connections(listener.name)),
+            max_connections=listener.max_connections,
+            accepted=slots.counter(names.listener_accepted(listener.name)),
+            via=f"Via: 1.1 {listener.via}\r\n".encode() if listener.via else b"",
+            scheme=b"http",
+        )
+
+    def route(
+        self, route: schema.Route, clusters: dict[str, ClusterRuntime], limits: dict[str, RateLimit]
+    ) -> RouteRuntime:
+        chosen = [limits[name] for name in route.rate_limits]
+        return RouteRuntime(clusters[route.cluster], RateLimits(chosen, self.metrics) if chosen else None, route.timeout)
+
+
+def build(seat: Seat, process: Process, gauges: Gauges, metrics: Metrics) -> Snapshot:
+    """The snapshot of the seat's configuration; its slots have all been assigned by the supervisor."""
+    return Compiler(seat, process, gauges, metrics).compile()

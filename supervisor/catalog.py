@@ -1,0 +1,99 @@
+"""Every name that a configuration counts or limits under, and the shared memory that has room for them.
+
+All slots are assigned here, before the first fork, so that every process finds the same number under the same name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from shardproxy.config.schema import Cluster, Config, Listener, RateLimit
+from shardproxy.http1.faults import NAMES as FAULTS
+from shardproxy.shm import names
+from shardproxy.shm.layout import ROWS_PER_LINE, Capacities
+from shardproxy.shm.slots import SlotKind, Slots
+
+Entry = tuple[SlotKind, str]
+
+_PROCESS_WIDE: tuple[Entry, ...] = (
+    (SlotKind.COUNTER, names.REQUESTS),
+    (SlotKind.COUNTER, names.RESPONSES_1XX),
+    (SlotKind.COUNTER, names.RESPONSES_2XX),
+    (SlotKind.COUNTER, names.RESPONSES_3XX),
+    (SlotKind.COUNTER, names.RESPONSES_4XX),
+    (SlotKind.COUNTER, names.RESPONSES_5XX),
+    (SlotKind.COUNTER, names.BYTES_IN),
+    (SlotKind.COUNTER, names.BYTES_OUT),
+    (SlotKind.COUNTER, names.CLIENT_ABORTS),
+    (SlotKind.HISTOGRAM, names.REQUEST_TIME),
+)
+
+
+def entries(config: Config) -> Iterator[Entry]:
+    """Kind and name of everything that is counted, in the order in which slots are given."""
+    yield from _PROCESS_WIDE
+    yield from ((SlotKind.COUNTER, names.fault(kind)) for kind in FAULTS)
+    for listener in config.listeners:
+        yield from _of_listener(listener)
+    for cluster in config.clusters:
+        yield from _of_cluster(cluster)
+    for limit in config.rate_limits:
+        yield from _of_rate_limit(limit)
+
+
+def capacities(config: Config, workers: int) -> Capacities:
+    """Room for `config` and for one that has grown to twice its names by a reload, and never less than the default.
+
+    Rows: the supervisor's, and two generations of a controller and `workers` workers, as a hot restart needs them.
+    Raises `ValueError` when that is more than the shared memory can be laid out for.
+    """
+    least = Capacities()
+    wanted = dict.fromkeys(SlotKind, 0)
+    for kind, _ in set(entries(config)):
+        wanted[kind] += 2
+    return Capacities(
+        rows=max(least.rows, _whole_lines(1 + 2 * (workers + 1))),
+        gauges=max(least.gauges, wanted[SlotKind.GAUGE]),
+        counters=max(least.counters, wanted[SlotKind.COUNTER]),
+        histograms=max(least.histograms, wanted[SlotKind.HISTOGRAM]),
+        buckets=max(least.buckets, wanted[SlotKind.BUCKET]),
+    )
+
+
+def assign(config: Config, slots: Slots) -> None:
+    """Give every name of `config` its slot; one that has a slot keeps it.  Raises `shm.slots.SlotsFull`."""
+    find = {
+        SlotKind.GAUGE: slots.gauge,
+        SlotKind.COUNTER: slots.counter,
+        SlotKind.HISTOGRAM: slots.histogram,
+        SlotKind.BUCKET: slots.bucket,
+    }
+    for kind, name in entries(config):
+        find[kind](name)
+
+
+def _of_listener(listener: Listener) -> Iterator[Entry]:
+    yield SlotKind.GAUGE, names.listener_connections(listener.name)
+    yield SlotKind.COUNTER, names.listener_accepted(listener.name)
+
+
+def _of_cluster(cluster: Cluster) -> Iterator[Entry]:
+    yield SlotKind.GAUGE, names.cluster_requests(cluster.name)
+    yield SlotKind.GAUGE, names.cluster_connections(cluster.name)
+    for endpoint in cluster.endpoints:
+        key = cluster.name, str(endpoint.address)
+        yield SlotKind.GAUGE, names.endpoint_active(*key)
+        yield SlotKind.GAUGE, names.endpoint_connections(*key)
+        yield SlotKind.COUNTER, names.endpoint_requests(*key)
+        yield SlotKind.COUNTER, names.endpoint_failures(*key)
+        yield SlotKind.HISTOGRAM, names.endpoint_time(*key)
+
+
+def _of_rate_limit(limit: RateLimit) -> Iterator[Entry]:
+    yield SlotKind.BUCKET, names.rate_limit(limit.name)
+    yield SlotKind.COUNTER, names.rate_limit_admitted(limit.name)
+    yield SlotKind.COUNTER, names.rate_limit_refused(limit.name)
+
+
+def _whole_lines(rows: int) -> int:
+    return -(-rows // ROWS_PER_LINE) * ROWS_PER_LINE

@@ -1,0 +1,19 @@
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from shardproxy.control.messages import Drain, Drained, Message, Ready, Stop, decode, encode
+
+EVERY_MESSAGE: tuple[Message, ...] = (Ready(), Drain(deadline_ns=2**62), Stop(), Drained(cut=3))
+
+
+@pytest.mark.parametrize("message", EVERY_MESSAGE)
+def test_a_message_comes_back_as_it_was_sent(message: Message) -> None:
+    assert decode(encode(message)) == message
+
+
+@pytest.mark.parametrize("packet", [b"", b"\xc1", b"\x81\xa4type\xa4Nope", encode(Ready())[:-1]])
+def test_bytes_that_are_no_message_are_refused(packet: bytes) -> None:
+    with pytest.raises(msgspec.DecodeError):
+        decode(packet)

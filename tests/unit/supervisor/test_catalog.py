@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import pytest
+
+from shardproxy.config.schema import Admin, Cluster, Config, Endpoint, Listener, Match, RateLimit, Route
+from shardproxy.config.units import Address
+from shardproxy.http1.faults import NAMES as FAULTS
+from shardproxy.shm import names
+from shardproxy.shm.layout import Capacities
+from shardproxy.shm.slots import SlotKind, Slots, SlotsFull
+from shardproxy.supervisor import catalog
+
+
+def config(endpoints: int = 2) -> Config:
+    web = Listener(bind=Address("127.0.0.1", 80), name="web", routes=(Route(match=Match(prefix="/"), cluster="app"),))
+    ends = tuple(Endpoint(address=Address("127.0.0.1", port)) for port in range(1, endpoints + 1))
+    return Config(
+        listeners=(web,),
+        clusters=(Cluster(name="app", endpoints=ends),),
+        rate_limits=(RateLimit(name="all", rate=10.0, burst=5),),
+        admin=Admin(bind=Address("127.0.0.1", 81)),
+    )
+
+
+def assigned(wanted: Config) -> Slots:
+    slots = Slots(catalog.capacities(wanted, workers=2))
+    catalog.assign(wanted, slots)
+    return slots
+
+
+def test_everything_that_is_counted_has_a_slot() -> None:
+    slots = assigned(config())
+    slots.seal()
+    for port in (1, 2):
+        key = "app", f"127.0.0.1:{port}"
+        slots.gauge(names.endpoint_active(*key))
+        slots.gauge(names.endpoint_connections(*key))
+        slots.counter(names.endpoint_requests(*key))
+        slots.counter(names.endpoint_failures(*key))
+        slots.histogram(names.endpoint_time(*key))
+    slots.gauge(names.cluster_requests("app"))
+    slots.gauge(names.cluster_connections("app"))
+    slots.gauge(names.listener_connections("web"))
+    slots.counter(names.listener_accepted("web"))
+    slots.bucket(names.rate_limit("all"))
+    slots.counter(names.rate_limit_admitted("all"))
+    slots.counter(names.rate_limit_refused("all"))
+    for kind in FAULTS:
+        slots.counter(names.fault(kind))
+    slots.histogram(names.REQUEST_TIME)
+
+
+def test_every_constant_of_the_names_has_a_slot() -> None:
+    slots = assigned(config())
+    known = {*slots.names(SlotKind.COUNTER), *slots.names(SlotKind.HISTOGRAM)}
+    assert {value for word, value in vars(names).items() if word.isupper()} <= known
+
+
+def test_a_name_keeps_its_slot_when_the_configuration_grows() -> None:
+    slots = assigned(config(endpoints=2))
+    before = slots.names(SlotKind.GAUGE)
+    catalog.assign(config(endpoints=5), slots)
+    after = slots.names(SlotKind.GAUGE)
+    assert before.items() < after.items()
+
+
+def test_there_is_room_for_two_generations_and_for_twice_the_names() -> None:
+    assert catalog.capacities(config(), workers=2) == Capacities()
+    large = catalog.capacities(config(endpoints=5000), workers=40)
+    assert large.rows == 96
+    assert large.histograms == 2 * (5000 + 1)
+    assert large.gauges == 2 * (2 * 5000 + 2 + 1)
+
+
+def test_too_little_room_is_said() -> None:
+    with pytest.raises(SlotsFull, match="room for 1 gauge"):
+        catalog.assign(config(), Slots(Capacities(gauges=1)))
