@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass
+from decimal import Decimal
 
 _DURATION_NS = {"ms": 1_000_000, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
 _SIZE_BYTES = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "kB": 10**3, "MB": 10**6, "GB": 10**9}
@@ -18,6 +19,11 @@ _DURATION = re.compile(rf"{_NUMBER}(ms|s|m|h)")
 _SIZE = re.compile(rf"{_NUMBER}(B|KiB|MiB|GiB|kB|MB|GB)")
 _RATE = re.compile(rf"{_NUMBER}/(s|m|h)")
 MAX_DURATION_NS = 365 * 24 * 3600 * 10**9
+MAX_SIZE_BYTES = 1 << 50
+MAX_RATE = 1e9
+MAX_SIZE_BYTES = 1 << 50
+MAX_RATE_PER_S = 1e9
+MIN_RATE_PER_S = 1e-6  # about one in eleven days
 
 
 def parse_duration(text: str) -> int:
@@ -25,26 +31,32 @@ def parse_duration(text: str) -> int:
     found = _DURATION.fullmatch(text)
     if not found:
         raise ValueError(f"{text!r} is not a duration; write a number and ms, s, m or h, such as 250ms or 15s")
-    nanoseconds = round(float(found[1]) * _DURATION_NS[found[2]])
+    nanoseconds = Decimal(found[1]) * _DURATION_NS[found[2]]
     if nanoseconds > MAX_DURATION_NS:
         raise ValueError(f"{text!r} is longer than a year")
-    return nanoseconds
+    return round(nanoseconds)
 
 
 def parse_size(text: str) -> int:
-    """`64KiB`, `1MiB`, `100MB`, `512B` as whole bytes."""
+    """`64KiB`, `1MiB`, `100MB`, `512B` as whole bytes (0 to 1 PiB)."""
     found = _SIZE.fullmatch(text)
     if not found:
         raise ValueError(f"{text!r} is not a size; write a number and B, KiB, MiB or GiB, such as 64KiB")
-    return round(float(found[1]) * _SIZE_BYTES[found[2]])
+    size = Decimal(found[1]) * _SIZE_BYTES[found[2]]
+    if size > MAX_SIZE_BYTES:
+        raise ValueError(f"{text!r} is larger than any size here may be ({MAX_SIZE_BYTES >> 30} GiB)")
+    return round(size)
 
 
 def parse_rate(text: str) -> float:
-    """`1000/s`, `20/m`, `5/h` as events per second, greater than zero."""
+    """`1000/s`, `20/m`, `5/h` as events per second, from one in eleven days to a billion a second."""
     found = _RATE.fullmatch(text)
-    if not found or float(found[1]) == 0:
+    if not found or Decimal(found[1]) == 0:
         raise ValueError(f"{text!r} is not a rate; write a number above 0 and /s, /m or /h, such as 1000/s")
-    return float(found[1]) / _RATE_SECONDS[found[2]]
+    per_second = float(found[1]) / _RATE_SECONDS[found[2]]
+    if not MIN_RATE_PER_S <= per_second <= MAX_RATE_PER_S:
+        raise ValueError(f"{text!r} is not a rate between {MIN_RATE_PER_S:f}/s and {MAX_RATE_PER_S:.0f}/s")
+    return per_second
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +90,8 @@ def parse_address(text: str) -> Address:
     Names are not resolved here: an address is an IP literal, so that a check of the file needs no network.
     """
     if text.startswith("unix:"):
+        if not text.isprintable():
+            raise ValueError(f"{text!r} has characters in its path that are not printable")
         return _unix_address(text)
     host, colon, port_text = text.rpartition(":")
     if not colon or not host:

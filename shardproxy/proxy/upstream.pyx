@@ -50,7 +50,8 @@ cdef class Upstream(End):
         self.task = None
         self.state = IDLE
         self.set_deadline(0)
-        if self.exchange is None:
+        if self.exchange is None or self.exchange.is_over:  # its client has gone meanwhile
+            self.exchange = None
             self.pool.give_back(self)
         else:
             self.assign(self.exchange)

@@ -1,0 +1,100 @@
+"""The commands; each reads its arguments and calls one function elsewhere.
+
+Exit codes: 0 stopped as asked, 1 failed while running, 2 bad usage or configuration.
+
+What a command needs is imported when it runs: `run` forks, and whatever is loaded before the fork (an event loop, rich)
+would be in every process.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+
+if TYPE_CHECKING:
+    from shardproxy.config.schema import Config
+
+BAD_CONFIGURATION = 2
+
+_File = click.Path(path_type=Path)
+_Port = click.IntRange(1, 65535)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.version_option(package_name="shardproxy", prog_name="shardproxy")
+def main() -> None:
+    """A proxy whose worker processes share one memory and behave as one."""
+
+
+@main.command()
+@click.argument("file", type=_File)
+def run(file: Path) -> None:
+    """Serve what FILE says, in the foreground.
+
+    SIGTERM finishes what runs and ends it; Ctrl-C ends it at once.
+    """
+    from shardproxy.supervisor.main import run as supervise
+
+    sys.exit(supervise(_load(file), file))
+
+
+@main.command()
+@click.argument("file", type=_File)
+def check(file: Path) -> None:
+    """Say whether FILE is a valid configuration, and if not, what is wrong with it and where."""
+    _load(file)
+    click.echo(f"{file}: ok")
+
+
+@main.command()
+def schema() -> None:
+    """Print the JSON Schema of the configuration, for editors."""
+    from shardproxy.config.json_schema import json_schema
+
+    click.echo(json_schema())
+
+
+@main.command()
+@click.option("--port", type=_Port, default=8080, show_default=True, help="Where the proxy listens on 127.0.0.1.")
+@click.option("--admin-port", type=_Port, default=9901, show_default=True, help="Where its admin interface listens.")
+@click.option("--workers", type=click.IntRange(1, 64), default=2, show_default=True, help="How many workers.")
+@click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="Stop after that long. Default: Ctrl-C.")
+@click.option("--no-traffic", is_flag=True, help="Make no requests of its own.")
+def demo(port: int, admin_port: int, workers: int, seconds: float | None, no_traffic: bool) -> None:
+    """Show it at work: three origins, one of them slow, and the proxy in front."""
+    from shardproxy.demo.run import Options, run_demo
+
+    sys.exit(run_demo(Options(port, admin_port, workers, seconds, has_traffic=not no_traffic)))
+
+
+@main.command()
+@click.option("--admin", default="http://127.0.0.1:9901", show_default=True, help="Its admin interface, or unix:/PATH.")
+def status(admin: str) -> None:
+    """Show what a running proxy is doing."""
+    from shardproxy.controller.admin.ask import NoAnswer, ask_stats
+    from shardproxy.controller.admin.tables import show
+
+    try:
+        stats = ask_stats(admin)
+    except NoAnswer as reason:
+        _fail(str(reason), 1)
+    show(stats)
+
+
+def _load(file: Path) -> Config:
+    """The configuration in `file`; ends the command with one line per error if it is wrong."""
+    from shardproxy.config.errors import ConfigErrors
+    from shardproxy.config.load import load
+
+    try:
+        return load(file)
+    except ConfigErrors as errors:
+        _fail(str(errors), BAD_CONFIGURATION)
+
+
+def _fail(sentence: str, code: int) -> NoReturn:
+    click.echo(sentence, err=True)
+    sys.exit(code)

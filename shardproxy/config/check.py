@@ -1,0 +1,161 @@
+"""What one struct cannot see: names that lead nowhere, names and addresses that clash, routes that can never win.
+
+Every check is a generator of `(path, sentence)` over the configuration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from typing import TypeAlias
+
+from shardproxy.config.places import Path
+from shardproxy.config.schema import Config, Listener, Match, RateLimit, burst_of
+from shardproxy.config.suggest import suggestion
+from shardproxy.config.units import Address
+
+Finding: TypeAlias = tuple[Path, str]
+
+MAX_FILL_S = 365 * 24 * 3600
+_ANY = {"0.0.0.0", "::"}
+
+
+def check(config: Config) -> Iterator[Finding]:
+    """All that is wrong with a configuration whose single values are right."""
+    for one in _CHECKS:
+        yield from one(config)
+
+
+def names_are_unique(config: Config) -> Iterator[Finding]:
+    yield from _twice("listeners", "listener", [listener.name for listener in config.listeners])
+    yield from _twice("clusters", "cluster", [cluster.name for cluster in config.clusters])
+    yield from _twice("rate_limits", "rate limit", [limit.name for limit in config.rate_limits])
+
+
+def references_lead_somewhere(config: Config) -> Iterator[Finding]:
+    clusters = [cluster.name for cluster in config.clusters]
+    limits = [limit.name for limit in config.rate_limits]
+    for number, listener in enumerate(config.listeners):
+        for index, route in enumerate(listener.routes):
+            path = ("listeners", number, "routes", index)
+            yield from _known((*path, "cluster"), route.cluster, "cluster", clusters)
+            for place, name in enumerate(route.rate_limits):
+                yield from _known((*path, "rate_limits", place), name, "rate limit", limits)
+
+
+def matches_say_one_thing(config: Config) -> Iterator[Finding]:
+    for path, match in _matches(config):
+        if match.prefix is None and match.path is None:
+            yield path, "needs prefix or path, such as prefix: /"
+        if match.prefix is not None and match.path is not None:
+            yield path, "has both prefix and path; leave one of them out"
+
+
+def lists_repeat_nothing(config: Config) -> Iterator[Finding]:
+    for path, match in _matches(config):
+        yield from _repeated((*path, "hosts"), match.hosts, "host")
+    for number, listener in enumerate(config.listeners):
+        for index, route in enumerate(listener.routes):
+            yield from _repeated(("listeners", number, "routes", index, "rate_limits"), route.rate_limits, "rate limit")
+    for number, cluster in enumerate(config.clusters):
+        addresses = [str(endpoint.address) for endpoint in cluster.endpoints]
+        yield from _repeated(("clusters", number, "endpoints"), addresses, "endpoint")
+
+
+def every_route_can_win(config: Config) -> Iterator[Finding]:
+    """A route loses every request if, for each of its hosts, an earlier one has the same prefix or path."""
+    for number, listener in enumerate(config.listeners):
+        yield from _losers(("listeners", number, "routes"), listener)
+
+
+def addresses_do_not_clash(config: Config) -> Iterator[Finding]:
+    taken: list[tuple[str, Address]] = []
+    for path, what, address in _binds(config):
+        for other, bound in taken:
+            if overlap(address, bound):
+                yield path, f"{address} is taken already by {other}" + (f" at {bound}" if bound != address else "")
+                break
+        taken.append((what, address))
+
+
+def buckets_fill_in_time(config: Config) -> Iterator[Finding]:
+    for number, limit in enumerate(config.rate_limits):
+        if limit.rate and burst_of(limit) / limit.rate > MAX_FILL_S:
+            yield (
+                ("rate_limits", number, _fill_key(limit)),
+                "at this rate the burst would take longer than a year to fill",
+            )
+
+
+_CHECKS: tuple[Callable[[Config], Iterator[Finding]], ...] = (
+    names_are_unique,
+    references_lead_somewhere,
+    matches_say_one_thing,
+    lists_repeat_nothing,
+    every_route_can_win,
+    addresses_do_not_clash,
+    buckets_fill_in_time,
+)
+
+
+def overlap(one: Address, other: Address) -> bool:
+    """Whether both cannot be bound: the same, or one of them is every address of the family (IPv6 sockets take IPv6 only)."""
+    if one == other:
+        return True
+    if one.is_unix or other.is_unix or one.port != other.port or one.is_ipv6 != other.is_ipv6:
+        return False
+    return bool(_ANY & {one.host, other.host})
+
+
+def _binds(config: Config) -> Iterator[tuple[Path, str, Address]]:
+    yield ("admin", "bind"), "the admin interface", config.admin.bind
+    for number, listener in enumerate(config.listeners):
+        yield ("listeners", number, "bind"), f"listeners[{number}]", listener.bind
+
+
+def _matches(config: Config) -> Iterator[tuple[Path, Match]]:
+    for number, listener in enumerate(config.listeners):
+        for index, route in enumerate(listener.routes):
+            yield ("listeners", number, "routes", index, "match"), route.match
+
+
+def _losers(path: Path, listener: Listener) -> Iterator[Finding]:
+    first: dict[tuple[str, str | None, str | None], int] = {}
+    for index, route in enumerate(listener.routes):
+        match = route.match
+        keys = [(host, match.prefix, match.path) for host in match.hosts or ("",)]
+        if all(key in first for key in keys):
+            earlier = ", ".join(f"routes[{number}]" for number in sorted({first[key] for key in keys}))
+            yield (*path, index, "match"), f"can never win: {earlier} has the same match and comes first"
+        for key in keys:
+            first.setdefault(key, index)
+
+
+def _twice(section: str, what: str, names: Iterable[str]) -> Iterator[Finding]:
+    first: dict[str, int] = {}
+    for index, name in enumerate(names):
+        if name in first:
+            yield (
+                (section, index, "name"),
+                f"{section}[{first[name]}] is called {name!r} too; give each {what} its own name",
+            )
+        first.setdefault(name, index)
+
+
+def _repeated(path: Path, values: Iterable[str], what: str) -> Iterator[Finding]:
+    seen: set[str] = set()
+    for index, value in enumerate(values):
+        if value in seen:
+            yield (*path, index), f"the {what} {value!r} is in this list twice"
+        seen.add(value)
+
+
+def _known(path: Path, name: str, what: str, known: Collection[str]) -> Iterator[Finding]:
+    """Nothing is said while a definition is without its name: it may be the one that is meant."""
+    if name in known or "" in known:
+        return
+    hint = suggestion(name, known) or (f"; there is {', '.join(map(repr, known))}" if 0 < len(known) <= 5 else "")
+    yield path, f"there is no {what} {name!r}{hint}"
+
+
+def _fill_key(limit: RateLimit) -> str:
+    return "rate" if limit.burst is None else "burst"

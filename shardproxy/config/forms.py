@@ -1,0 +1,129 @@
+"""Forms: what one word of the file may look like, how it is read, and how it is written back.
+
+A field of the schema names its form (`Meta(extra={"form": DURATION})`); reading, `to_plain`, the JSON Schema and the
+reference all follow from it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from shardproxy.config import units
+
+MAX_NAME = 64
+MAX_HOST = 253
+MAX_PATH = 4096
+
+_NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
+_LABELS = r"[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)*"
+_HOST = rf"(\*\.)?{_LABELS}|\[[0-9a-fA-F:.]+\]"
+_PATH = r"/([A-Za-z0-9\-._~!$&'()*+,;=:@/]|%[0-9A-Fa-f]{2})*"
+_TOKEN = r"[A-Za-z0-9!#$%&'*+\-.^_`|~]+"
+
+
+@dataclass(frozen=True)
+class Form:
+    """One way of writing a value.
+
+    `parse` takes the text and raises `ValueError` with a plain sentence; `write` is its inverse. `pattern` is for
+    editors: it says the same in a regular expression, perhaps less strictly.
+    """
+
+    word: str
+    parse: Callable[[str], Any]
+    write: Callable[[Any], str]
+    pattern: str
+    examples: tuple[str, ...]
+
+    @property
+    def noun(self) -> str:
+        """`an address`, `a size`."""
+        return f"an {self.word}" if self.word[0] in "aeiou" else f"a {self.word}"
+
+
+def parse_name(text: str) -> str:
+    """A name of at most 64 letters, digits, `_`, `.` and `-`, beginning with a letter or digit."""
+    if len(text) > MAX_NAME:
+        raise ValueError(f"a name has at most {MAX_NAME} characters, this one has {len(text)}")
+    if not re.fullmatch(_NAME, text):
+        raise ValueError(f"{text!r} is not a name; use letters, digits, '_', '.' and '-', a letter or digit first")
+    return text
+
+
+def parse_listener_name(text: str) -> str:
+    """A name, or an address: what a listener without a name is called."""
+    if ":" not in text:
+        return parse_name(text)
+    return str(units.parse_address(text))
+
+
+def parse_host(text: str) -> str:
+    """`api.example.com`, `*.example.com` (any host that ends in it) or an IP address, without a port; lower case."""
+    if len(text) > MAX_HOST or not re.fullmatch(_HOST, text):
+        raise ValueError(f"{text!r} is not a host; write api.example.com or *.example.com, without a port")
+    return text.lower()
+
+
+def parse_path(text: str) -> str:
+    """A path as it stands in a request: begins with `/`, ASCII only, the rest percent-encoded, no query."""
+    if not text.startswith("/"):
+        raise ValueError(f"{text!r} does not begin with '/'")
+    if len(text) > MAX_PATH:
+        raise ValueError(f"a path has at most {MAX_PATH} characters, this one has {len(text)}")
+    if not re.fullmatch(_PATH, text):
+        raise ValueError(f"{text!r} has a character that no path of a request has; percent-encode it, such as %20")
+    return text
+
+
+def parse_token(text: str) -> str:
+    """A pseudonym for the Via field: an RFC 9110 token."""
+    if len(text) > MAX_NAME or not re.fullmatch(_TOKEN, text):
+        raise ValueError(f"{text!r} cannot stand in a Via field; write one word of letters, digits, '-', '.' and '_'")
+    return text
+
+
+def write_duration(nanoseconds: int) -> str:
+    """The shortest exact form: 15 s as `15s`, 90 s as `90s`, 1.5 ms as `1.5ms`."""
+    return _write(nanoseconds, (("h", 3600 * 10**9), ("m", 60 * 10**9), ("s", 10**9)), ("ms", 10**6))
+
+
+def write_size(size: int) -> str:
+    """The shortest exact form: 65536 as `64KiB`, 1000 as `1000B`."""
+    return _write(size, (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)), ("B", 1))
+
+
+def write_rate(per_second: float) -> str:
+    """As a whole number per second, minute or hour if it is one; otherwise exactly, per second."""
+    for unit, seconds in (("s", 1), ("m", 60), ("h", 3600)):
+        count = round(per_second * seconds)
+        if count / seconds == per_second:
+            return f"{count}/{unit}"
+    return f"{Decimal(repr(per_second)):f}/s"
+
+
+def _write(value: int, units_: tuple[tuple[str, int], ...], smallest: tuple[str, int]) -> str:
+    for unit, worth in units_:
+        if value and value % worth == 0:
+            return f"{value // worth}{unit}"
+    unit, worth = smallest
+    whole, rest = divmod(value, worth)
+    return f"{whole}{unit}" if not rest else f"{whole}.{rest:0{len(str(worth)) - 1}d}".rstrip("0") + unit
+
+
+_ADDRESS = r"unix:/.+|\[[0-9a-fA-F:.]+\]:[0-9]+|[0-9.]+:[0-9]+"
+_ADDRESSES = ("127.0.0.1:8080", "[::1]:8080", "unix:/run/app.sock")
+_QUANTITY = r"^[0-9]+(\.[0-9]+)?"
+
+DURATION = Form("duration", units.parse_duration, write_duration, _QUANTITY + "(ms|s|m|h)$", ("250ms", "15s", "5m"))
+SIZE = Form("size", units.parse_size, write_size, _QUANTITY + "(B|KiB|MiB|GiB|kB|MB|GB)$", ("64KiB", "1MiB"))
+RATE = Form("rate", units.parse_rate, write_rate, _QUANTITY + "/(s|m|h)$", ("1000/s", "20/m"))
+ADDRESS = Form("address", units.parse_address, str, f"^({_ADDRESS})$", _ADDRESSES)
+NAME = Form("name", parse_name, str, f"^{_NAME}$", ("app",))
+LISTENER_NAME = Form("name", parse_listener_name, str, f"^({_NAME}|{_ADDRESS})$", ("web",))
+HOST = Form("host", parse_host, str, f"^({_HOST})$", ("api.example.com", "*.example.com"))
+PATH = Form("path", parse_path, str, f"^{_PATH}$", ("/", "/v1/"))
+TOKEN = Form("token", parse_token, str, f"^{_TOKEN}$", ("edge-1",))

@@ -1,0 +1,220 @@
+"""Every word a user can write: frozen structs, with prose per field.
+
+The reader (`build.py`), the JSON Schema, `docs/configuration.md` and `to_plain` all follow from what stands here.
+Durations are whole nanoseconds, sizes bytes, rates events per second.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from typing import Annotated, ClassVar, Literal, TypeAlias
+
+from msgspec import Meta, Struct
+
+from shardproxy.config import forms
+from shardproxy.config.units import Address
+
+_SECOND = 10**9
+_MINUTE = 60 * _SECOND
+_MILLISECOND = 10**6
+_KIB = 1 << 10
+
+Duration: TypeAlias = Annotated[int, Meta(extra={"form": forms.DURATION})]
+Size: TypeAlias = Annotated[int, Meta(extra={"form": forms.SIZE})]
+Rate: TypeAlias = Annotated[float, Meta(extra={"form": forms.RATE})]
+Bind: TypeAlias = Annotated[Address, Meta(extra={"form": forms.ADDRESS})]
+Name: TypeAlias = Annotated[str, Meta(extra={"form": forms.NAME})]
+ListenerName: TypeAlias = Annotated[str, Meta(extra={"form": forms.LISTENER_NAME})]
+Host: TypeAlias = Annotated[str, Meta(extra={"form": forms.HOST})]
+Path: TypeAlias = Annotated[str, Meta(extra={"form": forms.PATH})]
+Token: TypeAlias = Annotated[str, Meta(extra={"form": forms.TOKEN})]
+Timeout: TypeAlias = Annotated[Duration, Meta(ge=_MILLISECOND)]
+Count: TypeAlias = Annotated[int, Meta(ge=1, le=2**31 - 1)]
+
+
+class Words(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What all structs share.
+
+    `lone` names the field that a single word in place of the mapping fills; of `one_of` exactly one must be written;
+    `later` are keys of the design that this version does not have.
+    """
+
+    lone: ClassVar[str | None] = None
+    one_of: ClassVar[tuple[str, ...]] = ()
+    later: ClassVar[frozenset[str]] = frozenset()
+
+
+class Timeouts(Words, frozen=True, kw_only=True):
+    """How long a listener waits for its clients."""
+
+    request_head: Annotated[
+        Timeout, says("From the first byte of a request, or from accepting, until its head is complete.")
+    ] = 10 * _SECOND
+    request_body: Annotated[Timeout, says("The longest silence inside a request's body.")] = _MINUTE
+    idle: Annotated[Timeout, says("How long a kept connection may wait for its next request.")] = _MINUTE
+    stream_idle: Annotated[Timeout, says("The longest silence of a response, once its head has come.")] = 5 * _MINUTE
+
+
+class Match(Words, frozen=True, kw_only=True):
+    """Which requests a route takes: exactly one of `prefix` and `path`, and any of `hosts`."""
+
+    one_of: ClassVar[tuple[str, ...]] = ("prefix", "path")
+    later: ClassVar[frozenset[str]] = frozenset({"methods", "headers", "query", "cookies"})
+
+    hosts: Annotated[
+        tuple[Host, ...],
+        says("Hosts, exact or as `*.example.com`; left out: any host.", least=1),
+    ] = ()
+    prefix: Annotated[Path | None, says("The path begins with this, compared byte by byte.")] = None
+    path: Annotated[Path | None, says("The path is exactly this, without the query.")] = None
+
+
+class Route(Words, frozen=True, kw_only=True):
+    """Where matching requests go, and under which limits."""
+
+    later: ClassVar[frozenset[str]] = frozenset({"retry", "upgrade", "filters", "redirect", "rewrite", "response"})
+
+    match: Annotated[Match, says("Which requests this route takes.")]
+    cluster: Annotated[Name, says("The name of the cluster that answers them.")]
+    timeout: Annotated[
+        Timeout, says("From the end of the request's head until the response's head has come; then 504.")
+    ] = 15 * _SECOND
+    rate_limits: Annotated[
+        tuple[Name, ...], says("Names of rate limits; each must admit the request, otherwise 429.")
+    ] = ()
+
+
+class Listener(Words, frozen=True, kw_only=True):
+    """An address that clients connect to, and its routes."""
+
+    later: ClassVar[frozenset[str]] = frozenset({"trusted_proxies", "access_log", "tls", "proxy_protocol", "filters"})
+
+    bind: Annotated[Bind, says("Where to listen.")]
+    name: Annotated[ListenerName, says("What statistics and logs call it; left out: its address.")] = ""
+    routes: Annotated[
+        tuple[Route, ...],
+        says("The most specific host decides, then the first match in order.", least=1),
+    ]
+    max_connections: Annotated[
+        Count | None, says("Connections at a time, over all workers together; more are closed at once.")
+    ] = None
+    max_body: Annotated[Size | None, says("The largest request body; more is answered with 413.")] = None
+    timeouts: Annotated[Timeouts, says("How long to wait for clients.")] = Timeouts()
+    max_head: Annotated[
+        Size, Meta(ge=_KIB, le=1024 * _KIB), says("The largest request head; more is answered with 431.")
+    ] = 32 * _KIB
+    max_fields: Annotated[
+        int, Meta(ge=1, le=1000), says("The most header fields of a request; more is answered with 431.")
+    ] = 100
+    via: Annotated[Token | None, says("The name to give in `Via` fields; left out: no such field is added.")] = None
+
+
+class Keepalive(Words, frozen=True, kw_only=True):
+    """Connections to endpoints that are kept for the next request."""
+
+    max_idle: Annotated[
+        int, Meta(ge=0, le=65535), says("Idle connections to keep, per worker and endpoint; 0 keeps none.")
+    ] = 256
+    idle_timeout: Annotated[
+        Timeout, says("How long to keep an idle connection; choose less than the endpoint does.")
+    ] = _MINUTE
+    max_requests: Annotated[Count | None, says("Requests on one connection before it is closed.")] = None
+
+
+class Endpoint(Words, frozen=True, kw_only=True):
+    """One server of a cluster; its address alone may stand for it."""
+
+    lone: ClassVar[str | None] = "address"
+
+    address: Annotated[Bind, says("Where to connect.")]
+    weight: Annotated[int, Meta(ge=1, le=1000), says("Its share relative to the others'.")] = 1
+    max_requests: Annotated[Count | None, says("Requests at a time, over all workers together.")] = None
+
+
+class Cluster(Words, frozen=True, kw_only=True):
+    """Servers that answer the same requests, and how they share them."""
+
+    later: ClassVar[frozenset[str]] = frozenset(
+        {"health_check", "outlier_detection", "discovery", "tls", "retry_budget", "adaptive"}
+    )
+
+    name: Annotated[Name, says("What routes call it.")]
+    balance: Annotated[
+        Literal["least_connection", "round_robin", "random"],
+        says(
+            "How to choose an endpoint: the one with the fewest requests for its weight, in turn, or by chance.",
+            later=frozenset({"ring_hash", "maglev"}),
+        ),
+    ] = "least_connection"
+    endpoints: Annotated[tuple[Endpoint, ...], says("Its servers.", least=1)]
+    connect_timeout: Annotated[Timeout, says("How long to wait for a connection to an endpoint.")] = 5 * _SECOND
+    max_connections: Annotated[
+        Count | None, says("Connections to its endpoints at a time, over all workers together.")
+    ] = None
+    max_requests: Annotated[
+        Count | None, says("Requests at a time, over all workers together; more are answered with 503.")
+    ] = None
+    keepalive: Annotated[Keepalive, says("Connections kept for the next request.")] = Keepalive()
+
+
+class RateLimit(Words, frozen=True, kw_only=True):
+    """One token bucket over all workers together."""
+
+    later: ClassVar[frozenset[str]] = frozenset({"key"})
+
+    name: Annotated[Name, says("What routes call it.")]
+    rate: Annotated[Rate, says("Requests admitted in the long run.")]
+    burst: Annotated[
+        Count | None,
+        says("Requests admitted at once after a pause; left out: one second's worth, at least 1."),
+    ] = None
+
+
+class Admin(Words, frozen=True, kw_only=True):
+    """The admin interface: `/ready`, `/live`, `/stats`, `/config`."""
+
+    bind: Annotated[Bind, says("Where it listens; it has no login, so keep it off public addresses.")] = Address(
+        "127.0.0.1", 9901
+    )
+
+
+class Log(Words, frozen=True, kw_only=True):
+    """The program's own log, on standard error."""
+
+    format: Annotated[Literal["plain", "json"], says("Lines for people or JSON objects for machines.")] = "plain"
+    level: Annotated[Literal["debug", "info", "warning", "error"], says("The least important messages to log.")] = (
+        "info"
+    )
+
+
+class Config(Words, frozen=True, kw_only=True):
+    """The whole file."""
+
+    later: ClassVar[frozenset[str]] = frozenset({"max_generations"})
+
+    listeners: Annotated[tuple[Listener, ...], says("Addresses that clients connect to.", least=1)]
+    clusters: Annotated[tuple[Cluster, ...], says("Servers behind the proxy.", least=1)]
+    rate_limits: Annotated[tuple[RateLimit, ...], says("Limits that routes may name.")] = ()
+    workers: Annotated[
+        Annotated[int, Meta(ge=1, le=512)] | Literal["auto"],
+        says("Worker processes; `auto`: one per CPU this process may run on."),
+    ] = "auto"
+    admin: Annotated[Admin, says("The admin interface.")] = Admin()
+    drain_timeout: Annotated[Duration, says("How long a stop waits for requests that run; then they are cut.")] = (
+        30 * _SECOND
+    )
+    watchdog: Annotated[
+        Duration, Meta(ge=_SECOND), says("A worker that gives no sign of life for this long is replaced.")
+    ] = 10 * _SECOND
+    log: Annotated[Log, says("The program's own log.")] = Log()
+
+
+def burst_of(limit: RateLimit) -> int:
+    """The bucket's size: as written, or one second's worth, at least 1."""
+    return limit.burst if limit.burst is not None else max(1, math.floor(limit.rate))
+
+
+def worker_count(config: Config) -> int:
+    """How many workers to run: as written, or one per CPU that this process may run on."""
+    return config.workers if isinstance(config.workers, int) else len(os.sched_getaffinity(0))

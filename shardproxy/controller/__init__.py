@@ -1,0 +1,1 @@
+"""The controller process: what one process does for all workers. Floor 5."""

@@ -1,0 +1,73 @@
+"""The other end: ask a running proxy's admin interface. Synchronous, and no event loop is loaded for it."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+from urllib.parse import urlsplit
+
+import msgspec
+
+from shardproxy.controller.stats import Stats
+
+PATIENCE_S = 5.0
+MOST_BYTES = 64 << 20
+
+
+class NoAnswer(Exception):
+    """The admin interface was not reached, or did not answer as ours does; `str()` is a plain sentence."""
+
+
+def ask_stats(admin: str) -> Stats:
+    """The numbers of the proxy whose admin interface is at `admin`: `http://HOST:PORT` or `unix:/PATH`.
+
+    Raises `NoAnswer`.
+    """
+    status, body = ask(admin, "/stats")
+    if status != http.client.OK:
+        raise NoAnswer(f"{admin} answered {status} to /stats; is it the admin interface of a shardproxy?")
+    try:
+        return msgspec.json.decode(body, type=Stats)
+    except msgspec.DecodeError as error:
+        raise NoAnswer(f"{admin} is no shardproxy of this version: {error}") from None
+
+
+def ask(admin: str, path: str) -> tuple[int, bytes]:
+    """Status and body of a GET. Raises `NoAnswer`."""
+    connection = _connection(admin)
+    try:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        return response.status, response.read(MOST_BYTES)
+    except OSError as error:
+        raise NoAnswer(f"no proxy answers at {admin}: {error.strerror or error}") from None
+    except http.client.HTTPException:
+        raise NoAnswer(f"what answers at {admin} is not an admin interface") from None
+    finally:
+        connection.close()
+
+
+def _connection(admin: str) -> http.client.HTTPConnection:
+    try:
+        parts = urlsplit(admin)
+        port = parts.port
+    except ValueError:
+        raise NoAnswer(f"{admin} is not a URL such as http://127.0.0.1:9901") from None
+    if parts.scheme == "unix":
+        return _UnixConnection(parts.path)
+    if parts.scheme != "http" or not parts.hostname:
+        raise NoAnswer(f"{admin} is neither http://HOST:PORT nor unix:/PATH")
+    return http.client.HTTPConnection(parts.hostname, port, timeout=PATIENCE_S)
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    """HTTP over a Unix socket."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__("localhost", timeout=PATIENCE_S)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(PATIENCE_S)
+        self.sock.connect(self._path)

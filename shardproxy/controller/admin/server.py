@@ -1,0 +1,45 @@
+"""The admin interface on the socket that the supervisor has bound."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+from aiohttp import web
+
+from shardproxy.control.seat import Seat
+from shardproxy.controller.admin.routes import application
+
+BACKLOG = 128
+KEEP_ALIVE_S = 15.0
+GOODBYE_S = 0.5  # what an answer under way gets when the controller leaves
+
+
+class AdminServer:
+    """Answers until it is closed; only inside a running loop."""
+
+    def __init__(self, seat: Seat) -> None:
+        self._runner = web.AppRunner(
+            application(seat),
+            access_log=None,
+            keepalive_timeout=KEEP_ALIVE_S,
+            shutdown_timeout=GOODBYE_S,
+        )
+        self._server: asyncio.AbstractServer | None = None
+
+    async def start(self, listening: socket.socket) -> None:
+        await self._runner.setup()
+        loop = asyncio.get_running_loop()
+        assert self._runner.server is not None
+        listening.setblocking(False)
+        # aiohttp's own site knows only create_server, and uvloop's refuses a Unix socket.
+        if listening.family == socket.AF_UNIX:
+            self._server = await loop.create_unix_server(self._runner.server, sock=listening, backlog=BACKLOG)
+        else:
+            self._server = await loop.create_server(self._runner.server, sock=listening, backlog=BACKLOG)
+
+    async def close(self) -> None:
+        """Take nothing new, and let answers under way finish for a moment."""
+        if self._server is not None:
+            self._server.close()
+        await self._runner.cleanup()

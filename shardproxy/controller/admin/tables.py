@@ -1,0 +1,86 @@
+"""The numbers of `/stats` as tables for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.console import Console
+from rich.table import Table
+
+from shardproxy.controller.stats import Stats, Times
+
+_UNITS = ((86_400, "d"), (3600, "h"), (60, "min"))
+
+
+def show(stats: Stats, console: Console | None = None) -> None:
+    """Print all of it."""
+    out = console or Console(markup=False, highlight=False)
+    out.print(_headline(stats))
+    for table in (_workers(stats), _listeners(stats), _endpoints(stats), _rate_limits(stats)):
+        if table.row_count:
+            out.print(table)
+    if faults := [f"{kind} {count}" for kind, count in stats.faults.items() if count]:
+        out.print(f"faults: {', '.join(faults)}", soft_wrap=True)
+
+
+def duration(seconds: float) -> str:
+    """`3 d`, `2 h`, `5 min`, `42 s`: the largest unit of which there are two, for a glance."""
+    for worth, unit in _UNITS:
+        if seconds >= 2 * worth:
+            return f"{seconds / worth:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def _headline(stats: Stats) -> str:
+    answers = ", ".join(f"{count} {word}" for word, count in stats.responses.items() if count) or "no answer yet"
+    times = stats.request_time
+    return (
+        f"up {duration(stats.uptime_s)}, {stats.requests} requests ({answers}), {stats.active} under way, "
+        f"p50 {times.p50_ms:.1f} ms, p99 {times.p99_ms:.1f} ms"
+    )
+
+
+def _workers(stats: Stats) -> Table:
+    table = _table("worker", "state", "generation", "heartbeat", "requests", "active", "clients", "upstream")
+    for each in stats.workers:
+        age = f"{each.heartbeat_age_s:.1f} s ago"
+        counts = (each.requests, each.active, each.connections, each.upstream_connections)
+        table.add_row(f"pid {each.pid}", each.state, str(each.generation), age, *map(str, counts))
+    return table
+
+
+def _listeners(stats: Stats) -> Table:
+    table = _table("listener", "bind", "connections", "accepted")
+    for name, each in stats.listeners.items():
+        table.add_row(name, each.bind, str(each.connections), str(each.accepted))
+    return table
+
+
+def _endpoints(stats: Stats) -> Table:
+    table = _table("cluster", "endpoint", "active", "connections", "requests", "failures", "p50 ms", "p99 ms")
+    for name, cluster in stats.clusters.items():
+        for address, each in cluster.endpoints.items():
+            counts = (each.active, each.connections, each.requests, each.failures)
+            table.add_row(name, address, *map(str, counts), *_quantiles(each.time))
+    return table
+
+
+def _rate_limits(stats: Stats) -> Table:
+    table = _table("rate limit", "rate", "tokens", "admitted", "refused")
+    for name, each in stats.rate_limits.items():
+        left = f"{each.tokens:.0f} of {each.burst}"
+        table.add_row(name, f"{each.rate:g}/s", left, str(each.admitted), str(each.refused))
+    return table
+
+
+def _quantiles(times: Times) -> Iterator[str]:
+    yield f"{times.p50_ms:.1f}"
+    yield f"{times.p99_ms:.1f}"
+
+
+def _table(first: str, second: str, *numbers: str) -> Table:
+    """Two columns of words, then numbers, which stand to the right."""
+    table = Table(first, second, box=None, pad_edge=False, header_style="bold")
+    for title in numbers:
+        table.add_column(title, justify="right")
+    return table

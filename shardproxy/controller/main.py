@@ -1,0 +1,115 @@
+"""The life of the controller: take the seat, answer the admin interface, leave.
+
+    starting ──> ready ──── Drain, Stop, or the supervisor is gone ────> left
+
+The supervisor drains it after the last worker has gone, so that a drain can be watched to its end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+
+import uvloop
+
+from shardproxy.control.channel import ChannelError, PeerGone
+from shardproxy.control.messages import Drain, Drained, Message, Ready, Stop
+from shardproxy.control.seat import ADMIN, Seat
+from shardproxy.controller.admin.server import AdminServer
+from shardproxy.shm.rows import Kind, Rows, State
+
+logger = logging.getLogger(__name__)
+
+BEAT_S = 0.1  # the supervisor wants a sign of life at least every 0.2 s
+# How long it answers on without a supervisor while workers drain: shorter than the second for which a new supervisor
+# tries to get the admin port.
+ORPHAN_S = 0.5
+ORPHAN_LOOK_S = 0.05
+
+
+def serve(seat: Seat) -> int:
+    """The entry of the controller process; returns its exit code."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_live(seat))
+    return 0
+
+
+async def _live(seat: Seat) -> None:
+    await Controller(seat).run()
+
+
+class Controller:
+    """One controller process.  `run` ends when it has been told to leave; only inside a running loop."""
+
+    def __init__(self, seat: Seat) -> None:
+        self._seat = seat
+        self._loop = asyncio.get_running_loop()
+        self._rows = Rows(seat.segment)
+        self._admin = AdminServer(seat)
+        self._is_orphan = False
+        self._last_word: asyncio.Future[Message] = self._loop.create_future()
+
+    async def run(self) -> None:
+        self._loop.add_reader(self._seat.channel.fileno(), self._read_messages)
+        self._beat()
+        await self._admin.start(self._seat.listeners[ADMIN])
+        self._rows.set_state(self._seat.row, State.READY)
+        self._tell(Ready())
+        logger.debug("%s serves", self._seat.name)
+        await self._leave(await self._last_word)
+
+    async def _leave(self, word: Message) -> None:
+        if self._is_orphan:
+            await self._see_the_workers_off()
+        self._rows.set_state(self._seat.row, State.DRAINING)
+        await self._admin.close()
+        if isinstance(word, Drain) and not self._is_orphan:
+            self._tell(Drained(cut=0))
+
+    def _beat(self) -> None:
+        self._loop.call_later(BEAT_S, self._beat)
+        self._rows.beat(self._seat.row, time.monotonic_ns())
+
+    def _read_messages(self) -> None:
+        try:
+            while (message := self._seat.channel.receive()) is not None:
+                self._obey(message)
+        except PeerGone:
+            self._loop.remove_reader(self._seat.channel.fileno())
+            logger.warning("the supervisor is gone; leaving")
+            self._is_orphan = True
+            self._obey(Drain(deadline_ns=time.monotonic_ns()))
+
+    def _obey(self, message: Message) -> None:
+        if isinstance(message, (Drain, Stop)) and not self._last_word.done():
+            self._last_word.set_result(message)
+
+    def _tell(self, message: Message) -> None:
+        try:
+            self._seat.channel.send(message)
+        except ChannelError as error:
+            logger.debug("%s cannot say %s: %s", self._seat.name, type(message).__name__, error)
+
+    async def _see_the_workers_off(self) -> None:
+        """Without a supervisor nobody clears the rows of workers that have left, so their processes are asked for."""
+        give_up = self._loop.time() + ORPHAN_S
+        while self._loop.time() < give_up and any(_is_alive(pid) for pid in self._worker_pids()):
+            await asyncio.sleep(ORPHAN_LOOK_S)
+
+    def _worker_pids(self) -> list[int]:
+        rows = self._rows
+        used = [row for row in range(self._seat.segment.rows_used) if rows.state(row) is not State.GONE]
+        return [rows.pid(row) for row in used if rows.kind(row) is Kind.WORKER]
+
+
+def _is_alive(pid: int) -> bool:
+    """Whether there is such a process; one that has ended and that nobody has waited for counts as well."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

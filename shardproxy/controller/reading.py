@@ -1,0 +1,182 @@
+"""All numbers of the proxy, read from the shared memory in one go.
+
+Each cell is right by itself; two cells may be a moment apart, since nobody stops for the reader.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import psutil
+
+from shardproxy.config.schema import Cluster, Config, Endpoint, Listener, RateLimit, burst_of
+from shardproxy.controller.stats import (
+    ClusterStats,
+    EndpointStats,
+    ListenerStats,
+    ProcessStats,
+    RateLimitStats,
+    Stats,
+    Times,
+    WorkerStats,
+)
+from shardproxy.http1.faults import FAULTS
+from shardproxy.shm import names
+from shardproxy.shm.buckets import Bucket, Buckets
+from shardproxy.shm.gauges import Gauges
+from shardproxy.shm.metrics import Metrics, quantile
+from shardproxy.shm.rows import Kind, Rows, State
+from shardproxy.shm.segment import Segment
+from shardproxy.shm.slots import Slots
+
+SUPERVISOR_ROW = 0
+RESPONSES = {
+    "1xx": names.RESPONSES_1XX,
+    "2xx": names.RESPONSES_2XX,
+    "3xx": names.RESPONSES_3XX,
+    "4xx": names.RESPONSES_4XX,
+    "5xx": names.RESPONSES_5XX,
+}
+# The two that are no faults: nothing went wrong, and not complete yet.
+FAULT_KINDS = tuple(facts.name for facts in FAULTS if facts.name not in ("ok", "need_more"))
+
+
+def read(segment: Segment, slots: Slots, config: Config) -> Stats:
+    """Everything now. The names of `config` must all have their slots."""
+    return Reading(segment, slots, config).stats()
+
+
+class Reading:
+    """Reads the cells; one method for each part of the answer."""
+
+    def __init__(self, segment: Segment, slots: Slots, config: Config) -> None:
+        self._slots = slots
+        self._config = config
+        self._now_ns = time.monotonic_ns()
+        self._rows = Rows(segment)
+        self._gauges = Gauges(segment, SUPERVISOR_ROW)
+        self._metrics = Metrics(segment, SUPERVISOR_ROW)
+        self._buckets = Buckets(segment)
+        used = [row for row in range(segment.rows_used) if self._rows.state(row) is not State.GONE]
+        self._workers = [row for row in used if self._rows.kind(row) is Kind.WORKER]
+        self._processes = {self._rows.kind(row): row for row in used}
+        self._active = [slots.gauge(names.endpoint_active(*key)) for key in _endpoints(config)]
+
+    def stats(self) -> Stats:
+        config, count = self._config, self._count
+        return Stats(
+            uptime_s=self._uptime_s(),
+            supervisor=self._process(Kind.SUPERVISOR),
+            controller=self._process(Kind.CONTROLLER),
+            workers=tuple(self._worker(row) for row in self._workers),
+            requests=count(names.REQUESTS),
+            active=sum(self._gauges.total(slot) for slot in self._active),
+            responses={word: count(name) for word, name in RESPONSES.items()},
+            request_time=self._times(names.REQUEST_TIME),
+            bytes_in=count(names.BYTES_IN),
+            bytes_out=count(names.BYTES_OUT),
+            client_aborts=count(names.CLIENT_ABORTS),
+            faults={kind: count(names.fault(kind)) for kind in FAULT_KINDS},
+            listeners={listener.name: self._listener(listener) for listener in config.listeners},
+            clusters={cluster.name: self._cluster(cluster) for cluster in config.clusters},
+            rate_limits={limit.name: self._rate_limit(limit) for limit in config.rate_limits},
+        )
+
+    def _uptime_s(self) -> float:
+        try:
+            born = psutil.Process(self._rows.pid(SUPERVISOR_ROW)).create_time()
+        except psutil.Error:
+            return 0.0
+        return round(max(0.0, time.time() - born), 3)
+
+    def _process(self, kind: Kind) -> ProcessStats | None:
+        row = self._processes.get(kind)
+        return None if row is None else ProcessStats(**self._identity(row))
+
+    def _identity(self, row: int) -> dict[str, Any]:
+        age_ns = max(0, self._now_ns - self._rows.heartbeat(row))
+        return {
+            "pid": self._rows.pid(row),
+            "row": row,
+            "state": self._rows.state(row).name.lower(),
+            "generation": self._rows.generation(row),
+            "heartbeat_age_s": round(age_ns / 1e9, 3),
+        }
+
+    def _worker(self, row: int) -> WorkerStats:
+        config = self._config
+        clients = [names.listener_connections(listener.name) for listener in config.listeners]
+        upstream = [names.endpoint_connections(*key) for key in _endpoints(config)]
+        return WorkerStats(
+            **self._identity(row),
+            requests=self._metrics.counter_row(self._slots.counter(names.REQUESTS), row),
+            active=sum(self._gauges.row_value(slot, row) for slot in self._active),
+            connections=sum(self._gauges.row_value(self._slots.gauge(name), row) for name in clients),
+            upstream_connections=sum(self._gauges.row_value(self._slots.gauge(name), row) for name in upstream),
+        )
+
+    def _listener(self, listener: Listener) -> ListenerStats:
+        return ListenerStats(
+            bind=str(listener.bind),
+            connections=self._gauge(names.listener_connections(listener.name)),
+            accepted=self._count(names.listener_accepted(listener.name)),
+        )
+
+    def _cluster(self, cluster: Cluster) -> ClusterStats:
+        return ClusterStats(
+            balance=cluster.balance,
+            active=self._gauge(names.cluster_requests(cluster.name)),
+            connections=self._gauge(names.cluster_connections(cluster.name)),
+            endpoints={str(each.address): self._endpoint(cluster.name, each) for each in cluster.endpoints},
+        )
+
+    def _endpoint(self, cluster: str, endpoint: Endpoint) -> EndpointStats:
+        key = cluster, str(endpoint.address)
+        active = self._slots.gauge(names.endpoint_active(*key))
+        return EndpointStats(
+            weight=endpoint.weight,
+            active=self._gauges.total(active),
+            active_by_worker={self._rows.pid(row): self._gauges.row_value(active, row) for row in self._workers},
+            connections=self._gauge(names.endpoint_connections(*key)),
+            requests=self._count(names.endpoint_requests(*key)),
+            failures=self._count(names.endpoint_failures(*key)),
+            time=self._times(names.endpoint_time(*key)),
+        )
+
+    def _rate_limit(self, limit: RateLimit) -> RateLimitStats:
+        burst = burst_of(limit)
+        bucket = Bucket(self._buckets, self._slots.bucket(names.rate_limit(limit.name)), limit.rate, burst)
+        return RateLimitStats(
+            rate=limit.rate,
+            burst=burst,
+            tokens=round(bucket.tokens(self._now_ns), 3),
+            admitted=self._count(names.rate_limit_admitted(limit.name)),
+            refused=self._count(names.rate_limit_refused(limit.name)),
+        )
+
+    def _times(self, name: str) -> Times:
+        slot = self._slots.histogram(name)
+        counts = self._metrics.histogram_total(slot)
+        count = sum(counts)
+        return Times(
+            count=count,
+            mean_ms=_ms(self._metrics.histogram_sum_ns(slot) / count if count else 0.0),
+            p50_ms=_ms(quantile(counts, 0.5)),
+            p99_ms=_ms(quantile(counts, 0.99)),
+        )
+
+    def _gauge(self, name: str) -> int:
+        return self._gauges.total(self._slots.gauge(name))
+
+    def _count(self, name: str) -> int:
+        return self._metrics.counter_total(self._slots.counter(name))
+
+
+def _endpoints(config: Config) -> list[tuple[str, str]]:
+    """Cluster and address of every endpoint."""
+    return [(cluster.name, str(each.address)) for cluster in config.clusters for each in cluster.endpoints]
+
+
+def _ms(ns: float) -> float:
+    return round(ns / 1e6, 3)

@@ -1,0 +1,115 @@
+"""What `/stats` says: its shape, and what each number means. Imports nothing heavy, since readers decode with it too.
+
+All numbers are sums over the workers, those that have ended included. Seconds and milliseconds are written out as such.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Times(msgspec.Struct, frozen=True, kw_only=True):
+    """How long something took, since the proxy was started; 0 when there was nothing yet. To 6.25 %."""
+
+    count: int
+    mean_ms: float
+    p50_ms: float
+    p99_ms: float
+
+
+class ProcessStats(msgspec.Struct, frozen=True, kw_only=True):
+    """One process, as its row of the shared memory has it."""
+
+    pid: int
+    row: int
+    state: str
+    """`starting`, `ready` or `draining`."""
+    generation: int
+    heartbeat_age_s: float
+
+
+class WorkerStats(ProcessStats, frozen=True, kw_only=True):
+    """One worker: what it alone does and has done."""
+
+    requests: int
+    """Request heads taken in."""
+    active: int
+    """Requests under way at endpoints."""
+    connections: int
+    """Client connections open."""
+    upstream_connections: int
+    """Connections open to endpoints, idle ones included."""
+
+
+class ListenerStats(msgspec.Struct, frozen=True, kw_only=True):
+    """One listener: client connections open, and accepted so far."""
+
+    bind: str
+    connections: int
+    accepted: int
+
+
+class EndpointStats(msgspec.Struct, frozen=True, kw_only=True):
+    """One endpoint of a cluster."""
+
+    weight: int
+    active: int
+    """Requests under way."""
+    active_by_worker: dict[int, int]
+    """The same by the worker's pid."""
+    connections: int
+    """Open, idle ones included."""
+    requests: int
+    """Sent so far."""
+    failures: int
+    """Of those: got no response, or a broken one."""
+    time: Times
+    """Request head sent to response complete."""
+
+
+class ClusterStats(msgspec.Struct, frozen=True, kw_only=True):
+    """One cluster: requests under way, connections open, and its endpoints by address."""
+
+    balance: str
+    active: int
+    connections: int
+    endpoints: dict[str, EndpointStats]
+
+
+class RateLimitStats(msgspec.Struct, frozen=True, kw_only=True):
+    """One rate limit: what it is (requests a second, and at once), what it has left, what it did."""
+
+    rate: float
+    burst: int
+    tokens: float
+    admitted: int
+    refused: int
+
+
+class Stats(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole answer. Listeners, clusters and rate limits stand under their names."""
+
+    uptime_s: float
+    """Since the supervisor was started."""
+    supervisor: ProcessStats | None
+    controller: ProcessStats | None
+    workers: tuple[WorkerStats, ...]
+    requests: int
+    """Request heads taken in."""
+    active: int
+    """Requests under way at endpoints."""
+    responses: dict[str, int]
+    """Response heads sent to clients, by class: `1xx` to `5xx`."""
+    request_time: Times
+    """First byte of the head to last byte of the response."""
+    bytes_in: int
+    """From clients."""
+    bytes_out: int
+    """To clients."""
+    client_aborts: int
+    """Clients that left before their response was complete."""
+    faults: dict[str, int]
+    """Exchanges that ended with a fault, by kind."""
+    listeners: dict[str, ListenerStats]
+    clusters: dict[str, ClusterStats]
+    rate_limits: dict[str, RateLimitStats]

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from shardproxy.config.schema import Config
+from shardproxy.controller.admin.tables import duration, show
+from shardproxy.controller.reading import read
+from shardproxy.shm import names
+from shardproxy.shm.metrics import Metrics
+from shardproxy.shm.rows import Kind, Rows
+from shardproxy.shm.segment import Segment
+from shardproxy.shm.slots import Slots
+
+
+def shown(segment: Segment, slots: Slots, config: Config) -> str:
+    out = io.StringIO()
+    show(read(segment, slots, config), Console(file=out, width=120, markup=False))
+    return out.getvalue()
+
+
+def test_everything_that_is_counted_has_its_line(segment: Segment, slots: Slots, config: Config) -> None:
+    Rows(segment).claim(2, 4712, 1, Kind.WORKER)
+    text = shown(segment, slots, config)
+    for word in ("pid 4712", "starting", "web", "127.0.0.1:8080", "127.0.0.1:9001", "127.0.0.1:9002", "few", "7 of 7"):
+        assert word in text
+
+
+def test_only_faults_that_happened_are_named(segment: Segment, slots: Slots, config: Config) -> None:
+    assert "faults" not in shown(segment, slots, config)
+    Metrics(segment, 2).count(slots.counter(names.fault("overflow")), 3)
+    assert "faults: overflow 3\n" in shown(segment, slots, config)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0 s"), (119, "119 s"), (120, "2 min"), (3 * 3600, "3 h"), (47 * 3600, "47 h"), (10 * 86_400, "10 d")],
+)
+def test_a_duration_is_told_in_the_largest_unit_that_fits_twice(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
