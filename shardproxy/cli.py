@@ -8,6 +8,7 @@ would be in every process.
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -52,18 +53,18 @@ def check(file: Path) -> None:
 @main.command()
 def schema() -> None:
     """Print the JSON Schema of the configuration, for editors."""
-    from shardproxy.config.json_schema import json_schema
+    from shardproxy.config.editor import json_schema
 
-    click.echo(json_schema())
+    click.echo(json.dumps(json_schema(), indent=2))
 
 
 @main.command()
 @click.option("--port", type=_Port, default=8080, show_default=True, help="Where the proxy listens on 127.0.0.1.")
 @click.option("--admin-port", type=_Port, default=9901, show_default=True, help="Where its admin interface listens.")
 @click.option("--workers", type=click.IntRange(1, 64), default=2, show_default=True, help="How many workers.")
-@click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="Stop after that long. Default: Ctrl-C.")
+@click.option("--seconds", type=click.IntRange(min=1), help="Stop after that long. Default: Ctrl-C.")
 @click.option("--no-traffic", is_flag=True, help="Make no requests of its own.")
-def demo(port: int, admin_port: int, workers: int, seconds: float | None, no_traffic: bool) -> None:
+def demo(port: int, admin_port: int, workers: int, seconds: int | None, no_traffic: bool) -> None:
     """Show it at work: three origins, one of them slow, and the proxy in front."""
     from shardproxy.demo.run import Options, run_demo
 

@@ -33,6 +33,11 @@ Timeout: TypeAlias = Annotated[Duration, Meta(ge=_MILLISECOND)]
 Count: TypeAlias = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 
 
+def says(description: str, **extra: object) -> Meta:
+    """What a key is for; `least` is the fewest items of a list that is written, `later` are words not supported yet."""
+    return Meta(description=description, extra=extra or None)
+
+
 class Words(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What all structs share.
 

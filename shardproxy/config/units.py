@@ -20,8 +20,6 @@ _SIZE = re.compile(rf"{_NUMBER}(B|KiB|MiB|GiB|kB|MB|GB)")
 _RATE = re.compile(rf"{_NUMBER}/(s|m|h)")
 MAX_DURATION_NS = 365 * 24 * 3600 * 10**9
 MAX_SIZE_BYTES = 1 << 50
-MAX_RATE = 1e9
-MAX_SIZE_BYTES = 1 << 50
 MAX_RATE_PER_S = 1e9
 MIN_RATE_PER_S = 1e-6  # about one in eleven days
 

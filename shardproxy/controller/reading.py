@@ -124,11 +124,13 @@ class Reading:
         )
 
     def _cluster(self, cluster: Cluster) -> ClusterStats:
+        endpoints = {str(each.address): self._endpoint(cluster.name, each) for each in cluster.endpoints}
+        # The workers keep the cluster's own gauges only where a limit needs them.
         return ClusterStats(
             balance=cluster.balance,
-            active=self._gauge(names.cluster_requests(cluster.name)),
-            connections=self._gauge(names.cluster_connections(cluster.name)),
-            endpoints={str(each.address): self._endpoint(cluster.name, each) for each in cluster.endpoints},
+            active=sum(each.active for each in endpoints.values()),
+            connections=sum(each.connections for each in endpoints.values()),
+            endpoints=endpoints,
         )
 
     def _endpoint(self, cluster: str, endpoint: Endpoint) -> EndpointStats:

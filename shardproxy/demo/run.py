@@ -40,7 +40,7 @@ class Options:
     port: int
     admin_port: int
     workers: int
-    seconds: float | None
+    seconds: int | None
     has_traffic: bool
 
 

@@ -2,11 +2,11 @@
 cimport cython
 from libc.stdint cimport int64_t
 
-from shardproxy.http1.framing cimport BodyKind, BodyReader, Framing
+from shardproxy.http1.framing cimport Framing
 from shardproxy.http1.head cimport Head
-from .ends cimport ClientEnd
-from .exchange cimport Exchange
+from .connection cimport Connection
 from .process cimport Process
+from .exchange cimport Exchange
 from .runtime cimport ListenerRuntime
 
 cdef enum DownstreamState:
@@ -17,28 +17,19 @@ cdef enum DownstreamState:
     CLOSED
 
 @cython.final
-cdef class Downstream(ClientEnd):
-    cdef Process process
+cdef class Downstream(Connection):
     cdef ListenerRuntime listener
     cdef DownstreamState state
     cdef Exchange exchange
-    cdef object transport
-    cdef object write               # the transport's bound method
     cdef bytes peer                 # address, as X-Forwarded-For says it
     # reading
-    cdef bytes input                # bytes that are being read, or wait for the exchange before them (pipelining)
-    cdef Py_ssize_t at
-    cdef bytearray partial          # an incomplete head
-    cdef Py_ssize_t scanned
     cdef int blank_lines
-    cdef BodyReader body            # of the request
     cdef bint is_reading            # read() is on the stack
     cdef bint is_held               # paused by the exchange
     cdef bint is_full               # paused because enough has been pipelined
     cdef bint saw_eof
     cdef int64_t linger_left
     # writing
-    cdef BodyKind response_kind     # how the response's body is sent
     cdef bint keep_alive
     cdef bint is_http10
     cdef bint is_blocked            # the transport holds more than it should
@@ -47,15 +38,12 @@ cdef class Downstream(ClientEnd):
     cdef bint admit(self) noexcept
     cdef void read(self) noexcept
     cdef void read_head(self) noexcept
-    cdef bint join_partial(self) noexcept
-    cdef void keep_partial(self) noexcept
     cdef bint skip_blank_lines(self) noexcept
     cdef void begin_exchange(self, Head head, const Framing* framing) noexcept
     cdef void read_body(self) noexcept
     cdef void hold_input(self) noexcept
     cdef void refuse(self, int fault) noexcept
     cdef bytes connection_line(self)
-    cdef void send_piece(self, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept
     cdef void await_next(self) noexcept
     cdef void linger(self) noexcept
     cdef void close(self) noexcept

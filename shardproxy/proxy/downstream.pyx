@@ -17,13 +17,12 @@ from shardproxy.http1.framing cimport (
     BODY_CHUNKED, BODY_NONE, BODY_UNTIL_CLOSE, Framing, Piece, frame_request, read_body, start_reading
 )
 from shardproxy.http1.grammar cimport SP_TOKEN, sp_class
-from shardproxy.http1.head cimport find_head_end, give_head, take_head
+from shardproxy.http1.head cimport give_head, take_head
 from shardproxy.http1.names cimport METHOD_HEAD
 from shardproxy.http1.splice cimport splice_response
 from shardproxy.shm.gauges cimport gauge_add, gauge_reserve
 from shardproxy.shm.metrics cimport count
 from .runtime cimport UNLIMITED
-from .writing cimport cork, is_joinable, write_piece, write_scratch
 
 import socket
 import struct
@@ -41,12 +40,13 @@ RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 @cython.final
-cdef class Downstream(ClientEnd):
+cdef class Downstream(Connection):
 
     def __init__(self, Process process not None, ListenerRuntime listener not None):
         self.process = process
         self.wheel = process.wheel
         self.listener = listener
+        self.written = process.slots.bytes_out
 
     def __repr__(self):
         names = ("reading a head", "reading a body", "awaiting a response", "lingering", "closed")
@@ -170,8 +170,12 @@ cdef class Downstream(ClientEnd):
         cdef Framing framing
         cdef Head head
         cdef int fault
-        if self.partial is not None and not self.join_partial():
-            return
+        if self.partial is not None:
+            fault = self.join_partial(self.listener.limits.max_bytes)
+            if fault != Fault.OK:
+                if fault != Fault.NEED_MORE:
+                    self.refuse(fault)
+                return
         if not self.skip_blank_lines():
             return
         head = take_head()
@@ -204,28 +208,9 @@ cdef class Downstream(ClientEnd):
             return False
         return self.at < n
 
-    cdef bint join_partial(self) noexcept:
-        """Add what came to the incomplete head; true when it is complete and the input again."""
-        cdef int fault
-        self.partial += self.input[self.at:]
-        self.input = None
-        fault = find_head_end(self.partial, len(self.partial), &self.scanned)
-        if fault == Fault.OK:
-            self.input = bytes(self.partial)
-            self.at = 0
-            self.partial = None
-            return True
-        if fault == Fault.NEED_MORE and len(self.partial) > <Py_ssize_t>self.listener.limits.max_bytes:
-            fault = Fault.HEAD_TOO_LARGE
-        if fault != Fault.NEED_MORE:
-            self.refuse(fault)
-        return False
-
     cdef void keep_partial(self) noexcept:
         """The rest of the head has as long as request_head, from its first byte on."""
-        self.partial = bytearray(self.input[self.at:])
-        self.scanned = 0
-        self.input = None
+        Connection.keep_partial(self)
         self.set_deadline(self.wheel.now_ns + self.listener.request_head_ns)
         if self.partial[0] != b'\r' and not sp_class[<unsigned char>self.partial[0]] & SP_TOKEN:
             self.refuse(Fault.BAD_REQUEST_LINE)
@@ -297,12 +282,12 @@ cdef class Downstream(ClientEnd):
         cdef Framing sent = framing[0]
         if framing.kind == BODY_UNTIL_CLOSE or framing.kind == BODY_CHUNKED:
             sent.kind = BODY_UNTIL_CLOSE if self.is_http10 else BODY_CHUNKED
-        self.response_kind = sent.kind
+        self.sending = sent.kind
         if sent.kind == BODY_UNTIL_CLOSE or self.process.is_draining or self.saw_eof:
             self.keep_alive = False
         elif self.state == READ_BODY and head.status >= 300:
             self.keep_alive = False     # the rest of the request would have to be read for nothing
-        cork(self.process, self)
+        self.cork()
         splice_response(self.process.scratch, head, &sent, self.connection_line(), self.process.date_line,
                         self.listener.via)
 
@@ -312,49 +297,11 @@ cdef class Downstream(ClientEnd):
             return b"Connection: close\r\n"
         return b"Connection: keep-alive\r\n" if self.is_http10 else b""
 
-    # hot
-    cdef void send_body(self, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept:
-        if self.write is None:
-            return
-        cork(self.process, self)
-        if self.response_kind == BODY_CHUNKED:
-            self.process.scratch.add_hex(size)
-            self.process.scratch.add(b"\r\n", 2)
-        self.send_piece(data, at, size)
-        if self.response_kind == BODY_CHUNKED:
-            self.process.scratch.add(b"\r\n", 2)
-
-    # hot
-    cdef void send_piece(self, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept:
-        if is_joinable(self.process.scratch, size):
-            self.process.scratch.add(PyBytes_AS_STRING(data) + at, size)
-            return
-        count(self.process.cells, self.process.slots.bytes_out, self.process.scratch.size + size)
-        write_scratch(self.write, self.process.scratch)
-        write_piece(self.write, data, at, size)
-
-    # hot
-    cdef void finish(self) noexcept:
-        if self.response_kind == BODY_CHUNKED:
-            cork(self.process, self)
-            self.process.scratch.add(b"0\r\n\r\n", 5)
-        self.flush()
-
-    # hot
-    cdef void flush(self) noexcept:
-        if self.process.corked is self:
-            self.process.corked = None
-            if self.write is None:
-                self.process.scratch.size = 0
-            else:
-                count(self.process.cells, self.process.slots.bytes_out, self.process.scratch.size)
-                write_scratch(self.write, self.process.scratch)
-
     cdef void send_interim(self, Head head) noexcept:
         """1xx goes on; a client of HTTP/1.0 does not know it (RFC 9110 §15.2)."""
         cdef Framing none = Framing(kind=BODY_NONE, length=0)
         if not self.is_http10:
-            cork(self.process, self)
+            self.cork()
             splice_response(self.process.scratch, head, &none, b"", b"", b"")
             self.flush()
 
@@ -365,7 +312,7 @@ cdef class Downstream(ClientEnd):
             return
         if closes or self.state == READ_BODY or self.process.is_draining or self.saw_eof:
             self.keep_alive = False
-        cork(self.process, self)
+        self.cork()
         self.process.scratch.add_bytes(head)
         if retry_after_s:
             self.process.scratch.add(b"Retry-After: ", 13)
@@ -377,7 +324,7 @@ cdef class Downstream(ClientEnd):
         if self.exchange is None or self.exchange.request.method != METHOD_HEAD:
             self.process.scratch.add_bytes(body)
         count(self.process.cells, self.process.slots.responses[<int>status // 100], 1)
-        self.response_kind = BODY_NONE
+        self.sending = BODY_NONE
         self.flush()
 
     cdef void pause(self) noexcept:

@@ -12,16 +12,15 @@ cdef class End(Timed):
     cdef void send_body(self, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept
     cdef void finish(self) noexcept                     # the message is complete
     cdef void flush(self) noexcept                      # let go what is held to be joined
+    # only to the client
+    cdef void send_interim(self, Head head) noexcept    # a 1xx of the origin, before the response
+    cdef void reply(self, int fault, int64_t retry_after_s) noexcept  # our own answer in place of a response
     # flow
     cdef void pause(self) noexcept                      # read no more from the peer for now
     cdef void resume(self) noexcept
     # endings
     cdef void reset(self, int fault) noexcept           # give up: what was sent must not look complete
     cdef void release(self) noexcept                    # the exchange is over: be ready for another one, or close
-
-cdef class ClientEnd(End):
-    cdef void send_interim(self, Head head) noexcept    # a 1xx of the origin, before the response
-    cdef void reply(self, int fault, int64_t retry_after_s) noexcept  # our own answer in place of a response
 
 # Where an exchange gets the end of its endpoint from.
 cdef class Source:

@@ -26,8 +26,6 @@ cdef class End(Timed):
     cdef void release(self) noexcept:
         pass
 
-
-cdef class ClientEnd(End):
     cdef void send_interim(self, Head head) noexcept:
         pass
 

@@ -6,7 +6,7 @@ from shardproxy.http1.framing cimport Framing
 from shardproxy.http1.head cimport Head
 from shardproxy.http1.names cimport Method
 from shardproxy.http1.splice cimport RequestAdditions
-from .ends cimport ClientEnd, End, Source
+from .ends cimport End, Source
 from .process cimport Process
 from .runtime cimport ListenerRuntime, RouteRuntime
 
@@ -15,7 +15,7 @@ cdef class Exchange:
     cdef Process process
     cdef ListenerRuntime listener
     cdef RouteRuntime route
-    cdef ClientEnd client
+    cdef End client
     cdef End origin                 # None while connecting and when it is lost
     cdef Head request               # held to the end: it may have to be sent again
     cdef Framing framing            # of the request

@@ -218,7 +218,7 @@ cdef class Exchange:
     # hot
     cdef void finish(self, int fault) noexcept:
         """The single exit: slot back, numbers written, ends released.  Runs once."""
-        cdef ClientEnd client = self.client
+        cdef End client = self.client
         cdef End origin = self.origin
         if self.is_over:
             return

@@ -2,11 +2,11 @@
 cimport cython
 from libc.stdint cimport int64_t
 
-from shardproxy.http1.framing cimport BodyReader, Framing
 from shardproxy.http1.head cimport Head
-from .ends cimport End, Source
-from .exchange cimport Exchange
+from .connection cimport Connection
 from .process cimport Process
+from .ends cimport Source
+from .exchange cimport Exchange
 
 cdef enum UpstreamState:
     CONNECTING = 0
@@ -16,24 +16,13 @@ cdef enum UpstreamState:
     CLOSED
 
 @cython.final
-cdef class Upstream(End):
-    cdef Process process
-    cdef Source pool
+cdef class Upstream(Connection):
+    cdef Source pool                # None when counted out
     cdef UpstreamState state
     cdef Exchange exchange
-    cdef object transport
-    cdef object write               # the transport's bound method
     cdef object task                # of the connection attempt
-    # reading
-    cdef bytes input                # bytes that are being read
-    cdef Py_ssize_t at
-    cdef bytearray partial          # an incomplete head
-    cdef Py_ssize_t scanned
-    cdef BodyReader body
-    cdef int interims
+    cdef int interims               # 1xx responses so far
     cdef bint is_paused
-    # writing
-    cdef bint is_chunked            # how the request's body is sent
     cdef bint is_request_done
     # reuse
     cdef bint keep_alive
@@ -50,10 +39,7 @@ cdef class Upstream(End):
     cdef void fail(self, int fault) noexcept
     cdef void read(self) noexcept
     cdef void read_head(self) noexcept
-    cdef bint join_partial(self) noexcept
-    cdef void keep_partial(self) noexcept
     cdef void take_response(self, Head head) noexcept
     cdef void take_interim(self, Head head) noexcept
     cdef void read_body(self) noexcept
     cdef void response_end(self) noexcept
-    cdef void send_piece(self, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept

@@ -13,12 +13,11 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 
 from shardproxy.http1.faults cimport Fault
 from shardproxy.http1.framing cimport (
-    BODY_CHUNKED, BODY_UNTIL_CLOSE, Framing, Piece, frame_response, read_body, start_reading
+    BODY_UNTIL_CLOSE, Framing, Piece, frame_response, read_body, start_reading
 )
-from shardproxy.http1.head cimport HeadLimits, find_head_end, give_head, take_head
+from shardproxy.http1.head cimport HeadLimits, give_head, take_head
 from shardproxy.http1.splice cimport splice_request
-from shardproxy.shm.clock cimport now_ns
-from .writing cimport cork, is_joinable, write_piece, write_scratch
+from .connection cimport NOT_COUNTED
 
 cdef enum:
     MAX_INTERIMS = 16           # 1xx responses before the final one
@@ -27,12 +26,13 @@ cdef HeadLimits RESPONSE_LIMITS = HeadLimits(max_bytes=65536, max_fields=256, ma
 
 
 @cython.final
-cdef class Upstream(End):
+cdef class Upstream(Connection):
 
     def __init__(self, Process process not None, Source pool not None):
         self.process = process
         self.wheel = process.wheel
         self.pool = pool
+        self.written = NOT_COUNTED
         self.state = CONNECTING
 
     def __repr__(self):
@@ -126,9 +126,7 @@ cdef class Upstream(End):
 
     cdef void abort(self) noexcept:
         """What was sent must not look complete, and what was not is dropped."""
-        if self.process.corked is self:
-            self.process.corked = None
-            self.process.scratch.size = 0
+        self.discard()
         if self.state != CLOSED:
             self.state = CLOSED
             self.stop_timer()
@@ -157,51 +155,23 @@ cdef class Upstream(End):
 
     # hot
     cdef void send_head(self, Head head, const Framing* framing) noexcept:
-        self.is_chunked = framing.kind == BODY_CHUNKED
-        cork(self.process, self)
+        self.sending = framing.kind
+        self.cork()
         splice_request(self.process.scratch, head, framing, &self.exchange.additions, self.exchange.listener.via)
         self.set_deadline(self.wheel.now_ns + self.exchange.route.timeout_ns)
 
     # hot
     cdef void send_body(self, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept:
-        if self.write is None:
-            return
-        cork(self.process, self)
-        if self.is_chunked:
-            self.process.scratch.add_hex(size)
-            self.process.scratch.add(b"\r\n", 2)
-        self.send_piece(data, at, size)
-        if self.is_chunked:
-            self.process.scratch.add(b"\r\n", 2)
+        Connection.send_body(self, data, at, size)
         if self.state == AWAIT_HEAD:
             self.set_deadline(self.wheel.now_ns + self.exchange.route.timeout_ns)
-
-    # hot
-    cdef void send_piece(self, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept:
-        if is_joinable(self.process.scratch, size):
-            self.process.scratch.add(PyBytes_AS_STRING(data) + at, size)
-        else:
-            write_scratch(self.write, self.process.scratch)
-            write_piece(self.write, data, at, size)
 
     # hot
     cdef void finish(self) noexcept:
-        if self.is_chunked:
-            cork(self.process, self)
-            self.process.scratch.add(b"0\r\n\r\n", 5)
+        Connection.finish(self)
         self.is_request_done = True
-        self.flush()
         if self.state == AWAIT_HEAD:
             self.set_deadline(self.wheel.now_ns + self.exchange.route.timeout_ns)
-
-    # hot
-    cdef void flush(self) noexcept:
-        if self.process.corked is self:
-            self.process.corked = None
-            if self.write is None:
-                self.process.scratch.size = 0
-            else:
-                write_scratch(self.write, self.process.scratch)
 
     cdef void pause(self) noexcept:
         if not self.is_paused and self.transport is not None and self.state != CLOSED:
@@ -269,8 +239,13 @@ cdef class Upstream(End):
     cdef void read_head(self) noexcept:
         cdef Head head
         cdef int fault
-        if self.partial is not None and not self.join_partial():
-            return
+        if self.partial is not None:
+            fault = self.join_partial(RESPONSE_LIMITS.max_bytes)
+            if fault == Fault.NEED_MORE:
+                return
+            if fault != Fault.OK:
+                self.fail(Fault.BAD_RESPONSE)
+                return
         head = take_head()
         fault = head.scan_response(self.input, self.at, &RESPONSE_LIMITS)
         if fault == Fault.OK:
@@ -284,26 +259,6 @@ cdef class Upstream(End):
         else:
             self.fail(Fault.BAD_RESPONSE)
         give_head(head)
-
-    cdef bint join_partial(self) noexcept:
-        """Add what came to the incomplete head; true when it is complete and the input again."""
-        cdef int fault
-        self.partial += self.input[self.at:]
-        self.input = None
-        fault = find_head_end(self.partial, len(self.partial), &self.scanned)
-        if fault == Fault.OK:
-            self.input = bytes(self.partial)
-            self.at = 0
-            self.partial = None
-            return True
-        if fault != Fault.NEED_MORE or len(self.partial) > <Py_ssize_t>RESPONSE_LIMITS.max_bytes:
-            self.fail(Fault.BAD_RESPONSE)
-        return False
-
-    cdef void keep_partial(self) noexcept:
-        self.partial = bytearray(self.input[self.at:])
-        self.scanned = 0
-        self.input = None
 
     cdef void take_interim(self, Head head) noexcept:
         """1xx goes on to the client (RFC 9110 §15.2); 101 is only for who asked for it."""

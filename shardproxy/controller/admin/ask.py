@@ -41,6 +41,8 @@ def ask(admin: str, path: str) -> tuple[int, bytes]:
         return response.status, response.read(MOST_BYTES)
     except OSError as error:
         raise NoAnswer(f"no proxy answers at {admin}: {error.strerror or error}") from None
+    except UnicodeError:
+        raise NoAnswer(f"no proxy answers at {admin}: there can be no host of that name") from None
     except http.client.HTTPException:
         raise NoAnswer(f"what answers at {admin} is not an admin interface") from None
     finally:
@@ -50,14 +52,13 @@ def ask(admin: str, path: str) -> tuple[int, bytes]:
 def _connection(admin: str) -> http.client.HTTPConnection:
     try:
         parts = urlsplit(admin)
-        port = parts.port
-    except ValueError:
-        raise NoAnswer(f"{admin} is not a URL such as http://127.0.0.1:9901") from None
-    if parts.scheme == "unix":
-        return _UnixConnection(parts.path)
-    if parts.scheme != "http" or not parts.hostname:
-        raise NoAnswer(f"{admin} is neither http://HOST:PORT nor unix:/PATH")
-    return http.client.HTTPConnection(parts.hostname, port, timeout=PATIENCE_S)
+        if parts.scheme == "unix":
+            return _UnixConnection(parts.path)
+        if parts.scheme == "http" and parts.hostname:
+            return http.client.HTTPConnection(parts.hostname, parts.port, timeout=PATIENCE_S)
+    except (ValueError, http.client.InvalidURL):
+        pass
+    raise NoAnswer(f"{admin} is neither http://HOST:PORT nor unix:/PATH")
 
 
 class _UnixConnection(http.client.HTTPConnection):

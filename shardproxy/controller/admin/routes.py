@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from shardproxy.config.plain import to_plain
 from shardproxy.config.schema import worker_count
 from shardproxy.control.seat import Seat
 from shardproxy.controller.readiness import why_not_ready
@@ -56,8 +57,6 @@ class Answers:
         return reply(read(self._seat.segment, self._seat.slots, self._seat.config))
 
     async def config(self, request: web.Request) -> web.Response:
-        from shardproxy.config.plain import to_plain
-
         return reply(to_plain(self._seat.config))
 
 

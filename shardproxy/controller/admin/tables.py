@@ -7,20 +7,28 @@ from collections.abc import Iterator
 from rich.console import Console
 from rich.table import Table
 
+from shardproxy.config.forms import write_rate
 from shardproxy.controller.stats import Stats, Times
 
+# Of a pipe or a file, where nothing says how wide a line may be.
+_WIDTH_ELSEWHERE = 160
 _UNITS = ((86_400, "d"), (3600, "h"), (60, "min"))
 
 
 def show(stats: Stats, console: Console | None = None) -> None:
     """Print all of it."""
-    out = console or Console(markup=False, highlight=False)
+    out = console or _console()
     out.print(_headline(stats))
     for table in (_workers(stats), _listeners(stats), _endpoints(stats), _rate_limits(stats)):
         if table.row_count:
             out.print(table)
     if faults := [f"{kind} {count}" for kind, count in stats.faults.items() if count]:
         out.print(f"faults: {', '.join(faults)}", soft_wrap=True)
+
+
+def _console() -> Console:
+    terminal = Console(markup=False, highlight=False)
+    return terminal if terminal.is_terminal else Console(markup=False, highlight=False, width=_WIDTH_ELSEWHERE)
 
 
 def duration(seconds: float) -> str:
@@ -69,7 +77,7 @@ def _rate_limits(stats: Stats) -> Table:
     table = _table("rate limit", "rate", "tokens", "admitted", "refused")
     for name, each in stats.rate_limits.items():
         left = f"{each.tokens:.0f} of {each.burst}"
-        table.add_row(name, f"{each.rate:g}/s", left, str(each.admitted), str(each.refused))
+        table.add_row(name, write_rate(each.rate), left, str(each.admitted), str(each.refused))
     return table
 
 
@@ -80,7 +88,9 @@ def _quantiles(times: Times) -> Iterator[str]:
 
 def _table(first: str, second: str, *numbers: str) -> Table:
     """Two columns of words, then numbers, which stand to the right."""
-    table = Table(first, second, box=None, pad_edge=False, header_style="bold")
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column(first, overflow="fold")
+    table.add_column(second, overflow="fold")
     for title in numbers:
         table.add_column(title, justify="right")
     return table

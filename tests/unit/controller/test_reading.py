@@ -105,7 +105,6 @@ def test_connections_are_told_apart_by_side(
     one, other = workers
     one.add(names.listener_connections("web"), 3)
     other.add(names.endpoint_connections(*SECOND), 2)
-    other.add(names.cluster_connections("app"), 2)
     stats = read(segment, slots, config)
     assert stats.listeners["web"].connections == 3
     assert stats.clusters["app"].connections == stats.clusters["app"].endpoints["127.0.0.1:9002"].connections == 2

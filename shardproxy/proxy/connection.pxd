@@ -1,0 +1,31 @@
+# What both kinds of HTTP/1.1 connection have in common: bytes in, heads in pieces, bodies out, writes that are joined.
+from libc.stdint cimport uint32_t
+
+from shardproxy.http1.framing cimport BodyKind, BodyReader
+from .ends cimport End
+from .process cimport Process
+
+cdef enum:
+    JOIN_BYTES = 16384      # a piece up to this size is copied behind the head: cheaper than another write
+    NOT_COUNTED = -1
+
+cdef class Connection(End):
+    cdef Process process
+    cdef object transport
+    cdef object write               # the transport's bound method; None when there is no transport
+    # reading
+    cdef bytes input                # bytes that are being read, or have to wait
+    cdef Py_ssize_t at              # where in them
+    cdef bytearray partial          # an incomplete head
+    cdef Py_ssize_t scanned
+    cdef BodyReader body            # of the message that comes in
+    # writing
+    cdef BodyKind sending           # how the body that goes out is framed
+    cdef int written                # counter of bytes, or NOT_COUNTED
+
+    cdef void cork(self) noexcept
+    cdef void discard(self) noexcept
+    cdef void put(self, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept
+    cdef void put_scratch(self) noexcept
+    cdef void keep_partial(self) noexcept
+    cdef int join_partial(self, uint32_t max_bytes) noexcept

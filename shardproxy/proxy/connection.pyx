@@ -1,0 +1,108 @@
+"""Reading heads that come in pieces, and writing: small pieces are joined in the worker's scratch buffer, so that a head
+and a short body are one write; large pieces pass without a copy.
+
+The scratch buffer belongs to one connection at a time (`cork`); who needs it next makes the other one flush.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+
+from shardproxy.http1.faults cimport Fault
+from shardproxy.http1.framing cimport BODY_CHUNKED
+from shardproxy.http1.head cimport find_head_end
+from shardproxy.shm.metrics cimport count
+
+
+cdef class Connection(End):
+
+    # Writing -------------------------------------------------------------------------------------------------------
+
+    # hot
+    cdef void cork(self) noexcept:
+        """The scratch buffer is ours from here to the next flush."""
+        cdef Process process = self.process
+        if process.corked is not self:
+            if process.corked is not None:
+                process.corked.flush()
+            process.corked = self
+
+    # hot
+    cdef void send_body(self, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept:
+        if self.write is None:
+            return
+        self.cork()
+        if self.sending == BODY_CHUNKED:
+            self.process.scratch.add_hex(size)
+            self.process.scratch.add(b"\r\n", 2)
+            self.put(data, at, size)
+            self.process.scratch.add(b"\r\n", 2)
+        else:
+            self.put(data, at, size)
+
+    # hot
+    cdef void put(self, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept:
+        """Join a small piece to what is held; let a large one pass.  The transport keeps the view until it is out."""
+        if size <= JOIN_BYTES and self.process.scratch.size <= JOIN_BYTES:
+            self.process.scratch.add(PyBytes_AS_STRING(data) + at, size)
+            return
+        self.put_scratch()
+        if self.written != NOT_COUNTED:
+            count(self.process.cells, self.written, size)
+        if size == PyBytes_GET_SIZE(data):
+            self.write(data)
+        else:
+            self.write(memoryview(data)[at:at + size])
+
+    # hot
+    cdef void put_scratch(self) noexcept:
+        cdef Py_ssize_t size = self.process.scratch.size
+        if size == 0:
+            return
+        if self.write is None:
+            self.process.scratch.size = 0
+            return
+        if self.written != NOT_COUNTED:
+            count(self.process.cells, self.written, size)
+        self.write(self.process.scratch.take())
+
+    # hot
+    cdef void finish(self) noexcept:
+        if self.sending == BODY_CHUNKED:
+            self.cork()
+            self.process.scratch.add(b"0\r\n\r\n", 5)
+        self.flush()
+
+    # hot
+    cdef void flush(self) noexcept:
+        if self.process.corked is self:
+            self.process.corked = None
+            self.put_scratch()
+
+    cdef void discard(self) noexcept:
+        """Drop what is held: it belongs to a message that will not be completed."""
+        if self.process.corked is self:
+            self.process.corked = None
+            self.process.scratch.size = 0
+
+    # Heads in pieces -----------------------------------------------------------------------------------------------
+
+    cdef void keep_partial(self) noexcept:
+        """The rest of the input is the beginning of a head."""
+        self.partial = bytearray(self.input[self.at:])
+        self.scanned = 0
+        self.input = None
+
+    cdef int join_partial(self, uint32_t max_bytes) noexcept:
+        """Add the input to the incomplete head: OK when it is complete and the input again, NEED_MORE or a fault.
+
+        Cost: each byte is looked at once, however many pieces there are."""
+        cdef int fault
+        self.partial += self.input[self.at:]
+        self.input = None
+        fault = find_head_end(self.partial, len(self.partial), &self.scanned)
+        if fault == Fault.OK:
+            self.input = bytes(self.partial)
+            self.at = 0
+            self.partial = None
+        elif fault == Fault.NEED_MORE and len(self.partial) > <Py_ssize_t>max_bytes:
+            fault = Fault.HEAD_TOO_LARGE
+        return fault
