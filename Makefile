@@ -1,20 +1,43 @@
 # The front door: every target sets up what it needs in .venv and does nothing twice.
-PYTHON ?= python3
-VENV   := .venv
-BIN    := $(VENV)/bin
+PYTHON  ?= python3
+VENV    := .venv
+BIN     := $(VENV)/bin
+SOURCES := setup.py pyproject.toml $(shell find shardproxy -name '*.pyx' -o -name '*.pxd')
 
-.PHONY: test lint
+.PHONY: run test lint bench fuzz clean
+
+run: $(VENV)/run.installed
+	$(BIN)/shardproxy demo $(DEMO)
+
+test: $(VENV)/test.installed
+	$(BIN)/python -m pytest $(TESTS)
+
+lint: $(VENV)/test.installed
+	$(BIN)/ruff check supervisor shardproxy tests loadtests
+	$(BIN)/mypy shardproxy tests loadtests
+
+bench: $(VENV)/bench.installed
+	$(BIN)/python -m loadtests.compare $(BENCH)
+
+fuzz: $(VENV)/test.installed
+	$(BIN)/python -m tests.fuzz.mutate --seconds $(or $(SECONDS),60)
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/installed: pyproject.toml | $(BIN)/python
+# The compiled modules are built in place, so a change of one of them installs again.
+$(VENV)/run.installed: $(SOURCES) | $(BIN)/python
+	$(BIN)/pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+$(VENV)/test.installed: $(SOURCES) | $(BIN)/python
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[test,lint]'
-	touch $@
+	@touch $@ $(VENV)/run.installed
 
-test: $(VENV)/installed
-	$(BIN)/python -m pytest
+$(VENV)/bench.installed: $(VENV)/test.installed
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[bench]'
+	@touch $@
 
-lint: $(VENV)/installed
-	$(BIN)/ruff check supervisor shardproxy tests
-	$(BIN)/mypy shardproxy tests
+clean:
+	rm -rf build $(VENV)/*.installed
+	find shardproxy -name '*.so' -delete -o -name '*.c' -delete

@@ -27,7 +27,7 @@ from shardproxy.demo.traffic import Traffic
 
 FAST_S = 0.005
 ORIGINS = (Origin("fast-1", FAST_S), Origin("fast-2", FAST_S), Origin("slow", 10 * FAST_S))
-STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+STOPPING = (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP)
 SECOND = 1.0
 
 OK, FAILED = 0, 1

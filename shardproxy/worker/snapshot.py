@@ -54,23 +54,24 @@ class Compiler:
 
     def cluster(self, cluster: schema.Cluster) -> ClusterRuntime:
         slots = self.seat.slots
-        endpoints = [(endpoint, str(endpoint.address)) for endpoint in cluster.endpoints]
         balancing = Cluster(
             self.gauges,
-            [
-                EndpointSpec(slots.gauge(names.endpoint_active(cluster.name, address)), endpoint.weight, endpoint.max_requests)
-                for endpoint, address in endpoints
-            ],
+            [self.endpoint(cluster.name, endpoint) for endpoint in cluster.endpoints],
             policy=cluster.balance,
             requests=slots.gauge(names.cluster_requests(cluster.name)),
             requests_cap=cluster.max_requests,
             seed=int.from_bytes(os.urandom(8), "little"),
         )
-        pools = [self.pool(cluster, endpoint) for endpoint, _ in endpoints]
-        return ClusterRuntime(cluster.name, balancing, pools, [self.endpoint_metrics(cluster.name, address) for _, address in endpoints])
+        pools = [self.pool(cluster, endpoint) for endpoint in cluster.endpoints]
+        metrics = [self.endpoint_metrics(cluster.name, endpoint) for endpoint in cluster.endpoints]
+        return ClusterRuntime(cluster.name, balancing, pools, metrics)
 
-    def endpoint_metrics(self, cluster: str, address: str) -> EndpointMetrics:
-        slots = self.seat.slots
+    def endpoint(self, cluster: str, endpoint: schema.Endpoint) -> EndpointSpec:
+        active = self.seat.slots.gauge(names.endpoint_active(cluster, str(endpoint.address)))
+        return EndpointSpec(active, endpoint.weight, endpoint.max_requests)
+
+    def endpoint_metrics(self, cluster: str, endpoint: schema.Endpoint) -> EndpointMetrics:
+        slots, address = self.seat.slots, str(endpoint.address)
         return EndpointMetrics(
             slots.counter(names.endpoint_requests(cluster, address)),
             slots.counter(names.endpoint_failures(cluster, address)),
@@ -117,7 +118,8 @@ class Compiler:
         self, route: schema.Route, clusters: dict[str, ClusterRuntime], limits: dict[str, RateLimit]
     ) -> RouteRuntime:
         chosen = [limits[name] for name in route.rate_limits]
-        return RouteRuntime(clusters[route.cluster], RateLimits(chosen, self.metrics) if chosen else None, route.timeout)
+        rate_limits = RateLimits(chosen, self.metrics) if chosen else None
+        return RouteRuntime(clusters[route.cluster], rate_limits, route.timeout)
 
 
 def build(seat: Seat, process: Process, gauges: Gauges, metrics: Metrics) -> Snapshot:

@@ -20,6 +20,7 @@ from shardproxy.controller.admin.ask import ask_stats
 from tests.e2e.supervised import ROOT, eventually, free_ports, wait_for_exit
 
 PATIENCE_S = 20.0
+LINE = r" s +(\d+) requests/s +active fast-1 \d+ +fast-2 \d+ +slow \d+ +p50 [\d.]+ ms +p99 [\d.]+ ms"
 
 
 class Demo:
@@ -29,6 +30,7 @@ class Demo:
         self.port, self.admin_port = free_ports(2)
         ports = ["--port", str(self.port), "--admin-port", str(self.admin_port)]
         self.lines: list[str] = []
+        self._ended = False
         self._news = threading.Condition()
         self.process = subprocess.Popen(
             [sys.executable, "-m", "shardproxy", "demo", *ports, *options],
@@ -48,8 +50,9 @@ class Demo:
     def wait_for(self, pattern: str) -> re.Match[str]:
         """The first line that matches; waits for it."""
         with self._news:
-            found = self._news.wait_for(lambda: self._found(pattern) or not self._reader.is_alive(), PATIENCE_S)
-        assert isinstance(found, re.Match), f"{pattern!r} not in:\n" + "\n".join(self.lines)
+            self._news.wait_for(lambda: self._ended or self._found(pattern), PATIENCE_S)
+            found = self._found(pattern)
+        assert found, f"{pattern!r} not in (exit code {self.process.poll()}):\n" + "\n".join(self.lines)
         return found
 
     def end(self) -> tuple[int, str]:
@@ -63,9 +66,11 @@ class Demo:
 
     def close(self) -> None:
         family = self.family() if self.process.poll() is None else []
-        for each in [self.process, *family]:
+        self.process.kill()
+        for each in family:
             each.kill()
-        self.end()
+        if errors := self.end()[1]:
+            print(errors)
         for stream in (self.process.stdout, self.process.stderr):
             assert stream is not None
             stream.close()
@@ -80,6 +85,7 @@ class Demo:
                 self.lines.append(line.rstrip("\n"))
                 self._news.notify_all()
         with self._news:
+            self._ended = True
             self._news.notify_all()
 
 
@@ -104,14 +110,13 @@ def fetch(port: int, method: str, path: str, **arguments: Any) -> tuple[int, dic
 
 def test_it_shows_what_to_try_a_line_a_second_and_a_summary() -> None:
     with demo("--seconds", "4") as running:
-        family = []
         running.wait_for("requests/s")
         family = running.family()
         code, errors = running.end()
         text = "\n".join(running.lines)
     assert (code, errors) == (0, "")
     assert f"curl -i http://127.0.0.1:{running.port}/limited" in text
-    lines = re.findall(r" s +(\d+) requests/s +active fast-1 \d+ +fast-2 \d+ +slow \d+ +p50 [\d.]+ ms +p99 [\d.]+ ms", text)
+    lines = re.findall(LINE, text)
     assert len(lines) == 3
     assert all(int(rate) > 20 for rate in lines)
     assert len(family) == 4  # supervisor, controller, two workers
@@ -122,12 +127,13 @@ def test_nothing_fails_and_the_slow_origin_gets_the_smallest_share() -> None:
     with demo("--seconds", "4", "--workers", "1") as running:
         code, _ = running.end()
         summary = running.wait_for(r"in [\d.]+ s: (\d+) requests, (\d+) errors, (\d+) refused by the rate limit")
-        shares = {name: running.wait_for(rf"  {name} +[\d.]+% +(\d+) requests") for name in ("fast-1", "fast-2", "slow")}
+        fast_1, fast_2, slow = (
+            int(running.wait_for(rf"  {name} +[\d.]+% +(\d+) requests")[1]) for name in ("fast-1", "fast-2", "slow")
+        )
     requests, failed, refused = map(int, summary.groups())
-    answered = {name: int(match[1]) for name, match in shares.items()}
     assert (code, failed) == (0, 0)
-    assert sum(answered.values()) == requests - refused
-    assert answered["slow"] < 0.6 * min(answered["fast-1"], answered["fast-2"])
+    assert fast_1 + fast_2 + slow == requests - refused
+    assert slow < 0.6 * min(fast_1, fast_2)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)

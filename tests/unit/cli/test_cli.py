@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -130,3 +132,10 @@ def test_status_says_in_a_sentence_why_nobody_answers(admin: str, words: str) ->
     assert (result.exit_code, result.stdout) == (1, "")
     assert words in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+def test_what_runs_before_the_fork_loads_no_event_loop() -> None:
+    modules = "shardproxy.cli, shardproxy.config.load, shardproxy.supervisor.main"
+    heavy = "{'asyncio', 'uvloop', 'aiohttp', 'rich'}"
+    command = [sys.executable, "-c", f"import sys, {modules}; print({heavy} & sys.modules.keys())"]
+    assert subprocess.run(command, capture_output=True, text=True, timeout=20).stdout == "set()\n"
