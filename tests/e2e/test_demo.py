@@ -10,7 +10,8 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -65,10 +66,13 @@ class Demo:
         return code, errors
 
     def close(self) -> None:
+        """End it as Ctrl-C does; whoever is left after that is killed."""
         family = self.family() if self.process.poll() is None else []
-        self.process.kill()
+        self.process.send_signal(signal.SIGINT)
+        psutil.wait_procs(family, timeout=PATIENCE_S)
         for each in family:
-            each.kill()
+            with suppress(psutil.NoSuchProcess):
+                each.kill()
         if errors := self.end()[1]:
             print(errors)
         for stream in (self.process.stdout, self.process.stderr):
@@ -136,8 +140,13 @@ def test_nothing_fails_and_the_slow_origin_gets_the_smallest_share() -> None:
     assert slow < 0.6 * min(fast_1, fast_2)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
-def test_a_signal_ends_it_with_a_summary_and_leaves_nobody(number: signal.Signals) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGQUIT], ids=lambda number: number.name)
+def test_a_signal_ends_it_with_a_summary_and_leaves_nothing(
+    number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
     with demo() as running:
         running.wait_for("requests/s")
         family = running.family()
@@ -145,6 +154,7 @@ def test_a_signal_ends_it_with_a_summary_and_leaves_nobody(number: signal.Signal
         code, errors = running.end()
         running.wait_for(r"in [\d.]+ s: \d+ requests, 0 errors")
     assert (code, errors) == (0, "")
+    assert list(temporary.iterdir()) == []
     assert all(wait_for_exit(each.pid, 0) for each in family)
 
 

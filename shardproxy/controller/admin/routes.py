@@ -1,4 +1,4 @@
-"""What can be asked of the admin interface.
+"""What can be asked of the admin interface:
 
     GET /live    200 as long as the controller runs
     GET /ready   200 when every worker serves, else 503 and why

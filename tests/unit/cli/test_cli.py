@@ -43,7 +43,6 @@ def bad(tmp_path: Path) -> Path:
     return file
 
 
-
 def test_check_says_ok_for_a_valid_file(good: Path) -> None:
     result = called("check", str(good))
     assert (result.exit_code, result.stdout, result.stderr) == (0, f"{good}: ok\n", "")
