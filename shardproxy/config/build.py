@@ -17,15 +17,16 @@ from shardproxy.config.units import Address
 from shardproxy.config.yaml_lines import Mapping, Node, Scalar, Sequence
 
 MAX_TEXT = 4096  # characters of one value
-_NUMBER = re.compile(r"-?[0-9]{1,18}")
+_NUMBER = re.compile(r"0|-?[1-9][0-9]*")  # YAML 1.1 would take 010 for 8 and 1_0 for 10; better to ask
+_MAX_DIGITS = 18  # of a number that an error sentence repeats
 
 
 @dataclass
 class Builder:
     """Reads nodes as shapes.
 
-    A value that is wrong is noted in `places` and replaced by its default, or by something blank of its type, so that the
-    rest can still be read and cross-checked; whoever finds an error noted throws the result away.
+    A value that is wrong is noted in `places` and replaced by its default, or by something blank of its type, so that
+    the rest can still be read and cross-checked; whoever finds an error noted throws the result away.
     """
 
     environ: Environment[str, str]
@@ -160,6 +161,8 @@ def _whole(text: str, shape: Whole, words: Choice | None = None) -> int:
     if not _NUMBER.fullmatch(text):
         wanted = f"a whole number or {one_of(words.values)}" if words else "a whole number"
         raise ValueError(f"{quote(text)} is not {wanted}")
+    if len(text) > _MAX_DIGITS:
+        raise ValueError(f"{quote(text)} is out of all proportion")
     value = int(text)
     _bound(value, shape)
     return value

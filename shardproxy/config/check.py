@@ -62,7 +62,7 @@ def lists_repeat_nothing(config: Config) -> Iterator[Finding]:
 
 
 def every_route_can_win(config: Config) -> Iterator[Finding]:
-    """A route loses every request if, for each of its hosts, an earlier one has the same prefix or path."""
+    """A route loses every request if, for each of its hosts, an earlier one takes all that it would."""
     for number, listener in enumerate(config.listeners):
         yield from _losers(("listeners", number, "routes"), listener)
 
@@ -98,7 +98,7 @@ _CHECKS: tuple[Callable[[Config], Iterator[Finding]], ...] = (
 
 
 def overlap(one: Address, other: Address) -> bool:
-    """Whether both cannot be bound: the same, or one of them is every address of the family (IPv6 sockets take IPv6 only)."""
+    """Whether both cannot be bound: the same, or one is every address of its family (IPv6 sockets take IPv6 only)."""
     if one == other:
         return True
     if one.is_unix or other.is_unix or one.port != other.port or one.is_ipv6 != other.is_ipv6:
@@ -119,15 +119,27 @@ def _matches(config: Config) -> Iterator[tuple[Path, Match]]:
 
 
 def _losers(path: Path, listener: Listener) -> Iterator[Finding]:
-    first: dict[tuple[str, str | None, str | None], int] = {}
+    first: dict[tuple[str | None, str], int] = {}
     for index, route in enumerate(listener.routes):
-        match = route.match
-        keys = [(host, match.prefix, match.path) for host in match.hosts or ("",)]
-        if all(key in first for key in keys):
-            earlier = ", ".join(f"routes[{number}]" for number in sorted({first[key] for key in keys}))
-            yield (*path, index, "match"), f"can never win: {earlier} has the same match and comes first"
-        for key in keys:
-            first.setdefault(key, index)
+        hosts = route.match.hosts or (None,)
+        winners = {_winner(first, host, route.match) for host in hosts}
+        if None not in winners:
+            earlier = ", ".join(sorted(f"routes[{number}]" for number in winners))
+            yield (*path, index, "match"), f"can never win: what it matches goes to {earlier}, which comes first"
+        for host in hosts:
+            first.setdefault((host, _pattern(route.match)), index)
+
+
+def _winner(first: Mapping[tuple[str | None, str], int], host: str | None, match: Match) -> int | None:
+    """The earliest route of this host that takes all that `match` would; cost: the length of its path."""
+    start = match.prefix or match.path or ""
+    patterns = [_pattern(match), *(f"prefix {start[:length]}" for length in range(1, len(start) + 1))]
+    return min((first[host, pattern] for pattern in patterns if (host, pattern) in first), default=None)
+
+
+def _pattern(match: Match) -> str:
+    """A prefix as `prefix /v1/`, so that it differs from the path `/v1/`."""
+    return f"prefix {match.prefix}" if match.prefix is not None else match.path or ""
 
 
 def _twice(section: str, what: str, names: Iterable[str]) -> Iterator[Finding]:

@@ -38,7 +38,8 @@ def _definition(group: Group, definitions: dict[str, Any]) -> dict[str, Any]:
 
 
 def _property(key: Key, definitions: dict[str, Any]) -> dict[str, Any]:
-    schema = {"description": key.description, **_schema(key.shape, definitions)}
+    description = f"{key.description} Without it: {key.otherwise}." if key.otherwise else key.description
+    schema = {"description": description, **_schema(key.shape, definitions)}
     if not key.required and key.default not in (None, (), "") and not isinstance(key.shape, Group):
         schema["default"] = plain(key.default, key.shape)
     return schema

@@ -25,7 +25,7 @@ class ConfigError:
 
 
 class ConfigErrors(Exception):
-    """Everything that is wrong with a file, in the order of its lines; as text one `FILE:LINE: PATH: sentence` per line."""
+    """All that is wrong with a file, in the order of its lines; as text one `FILE:LINE: PATH: sentence` per line."""
 
     def __init__(self, errors: Iterable[ConfigError]) -> None:
         self.errors: list[ConfigError] = sorted(errors, key=lambda error: error.line)

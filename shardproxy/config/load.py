@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path as FilePath
 
 from msgspec.structs import replace
@@ -13,7 +13,7 @@ from shardproxy.config import yaml_lines
 from shardproxy.config.build import Builder
 from shardproxy.config.check import check
 from shardproxy.config.errors import ConfigError, ConfigErrors, Misread
-from shardproxy.config.places import Note, Path, Places, path_text
+from shardproxy.config.places import MAX_ERRORS, Note, Path, Places, TooMany, path_text
 from shardproxy.config.schema import Config
 from shardproxy.config.shapes import group_of
 
@@ -21,7 +21,7 @@ MAX_FILE_BYTES = 4 << 20
 
 
 def load(path: str | os.PathLike[str], environ: Mapping[str, str] = os.environ) -> Config:
-    """The configuration in the file at `path`.  Raises `ConfigErrors`, and nothing else, with every error of the file."""
+    """The configuration in the file at `path`.  Raises `ConfigErrors`, and nothing else, with all that is wrong."""
     file = os.fspath(path)
     try:
         text = _text(FilePath(path))
@@ -36,11 +36,14 @@ def parse(text: str, file: str, environ: Mapping[str, str] = os.environ) -> Conf
         root = yaml_lines.compose(text)
     except Misread as error:
         raise ConfigErrors([ConfigError(file, error.line, "", error.sentence)]) from None
-    builder = Builder(environ)
-    config = with_names(builder.read(root, group_of(Config), ()))
-    _cross_check(config, builder.places)
-    if builder.places.errors:
-        raise ConfigErrors(_error(file, note) for note in builder.places.errors)
+    places = Places()
+    try:
+        config = with_names(Builder(environ, places).read(root, group_of(Config), ()))
+        _cross_check(config, places)
+    except TooMany:
+        places.errors[-1] = Note((), places.errors[-1].line, f"more than {MAX_ERRORS} errors; the rest is not shown")
+    if places.errors:
+        raise ConfigErrors(_error(file, note) for note in places.errors)
     return config
 
 
@@ -52,20 +55,20 @@ def with_names(config: Config) -> Config:
 
 def _cross_check(config: Config, places: Places) -> None:
     """Note what `check` finds, except where a value is wrong anyhow: there it saw only something blank."""
-    broken = [note.path for note in places.errors]
-    for path, sentence in list(check(config)):
-        if not any(_touch(path, other) for other in broken):
+    broken = {note.path for note in places.errors}
+    holders = {holder for path in broken for holder in _holders(path)}
+    for path, sentence in check(config):
+        if path not in holders and broken.isdisjoint(_holders(path)):
             places.note(path, sentence)
 
 
-def _touch(one: Path, other: Path) -> bool:
-    """Whether one of two paths lies within the other."""
-    shared = min(len(one), len(other))
-    return one[:shared] == other[:shared]
+def _holders(path: Path) -> Iterator[Path]:
+    """The path itself and all that it lies in."""
+    return (path[:length] for length in range(len(path) + 1))
 
 
 def _error(file: str, note: Note) -> ConfigError:
-    return ConfigError(file, note.line, path_text(note.path), note.sentence)
+    return ConfigError(file, note.line, path_text(note.path) or "(file)", note.sentence)
 
 
 def _text(path: FilePath) -> str:

@@ -9,6 +9,13 @@ from typing import NamedTuple, TypeAlias
 Path: TypeAlias = tuple[str | int, ...]
 
 
+MAX_ERRORS = 500
+
+
+class TooMany(Exception):
+    """So much is wrong that going on would only cost time."""
+
+
 class Note(NamedTuple):
     path: Path
     line: int
@@ -23,7 +30,12 @@ class Places:
     errors: list[Note] = field(default_factory=list)
 
     def note(self, path: Path, sentence: str, line: int | None = None) -> None:
-        """Something is wrong at `path`; without `line`, the value's own line or that of what holds it."""
+        """Something is wrong at `path`; without `line`, the value's own line or that of what holds it.
+
+        Raises `TooMany` when `MAX_ERRORS` are noted.
+        """
+        if len(self.errors) == MAX_ERRORS:
+            raise TooMany
         self.errors.append(Note(path, self.line(path) if line is None else line, sentence))
 
     def line(self, path: Path) -> int:

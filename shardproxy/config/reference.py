@@ -1,4 +1,7 @@
-"""`docs/configuration.md`, rendered from the schema: `python -m shardproxy.config.reference > docs/configuration.md`."""
+"""`docs/configuration.md`, rendered from the schema.
+
+To write it anew: `python -m shardproxy.config.reference > docs/configuration.md`.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from shardproxy.config.shapes import Choice, Either, Group, Key, Many, Maybe, Sh
 _INTRODUCTION = """\
 # Configuration
 
-<!-- Generated from shardproxy/config/schema.py by `python -m shardproxy.config.reference`; a test keeps it up to date. -->
+<!-- Rendered from shardproxy/config/schema.py by `python -m shardproxy.config.reference`; a test compares them. -->
 
 One YAML file. `shardproxy check FILE` says everything that is wrong with it, one `FILE:LINE: PATH: sentence` per line;
 `shardproxy schema` prints a JSON Schema for editors. The smallest file:
@@ -28,12 +31,12 @@ clusters:
 
 Values are written with their unit: durations `250ms 15s 5m 1h`, sizes `64KiB 1MiB 512B`, rates `1000/s 20/m 5/h`.
 Addresses are `127.0.0.1:8080`, `[::1]:8080` or `unix:/run/app.sock`; host names are not looked up. Where "none" is the
-default there is no limit, and an empty value says the same. Every limit counts over all workers together, unless it says
-otherwise.
+default there is no limit, and an empty value says the same. Every limit counts over all workers together, unless it
+says otherwise.
 
-`${NAME}` takes a value from the environment, `${NAME:-default}` with a default for a variable that is not set or empty;
-`$${` stands for `${`. Inside `{ }` and `[ ]` such a value stands in quotes. Keys that are not listed here are refused, as
-are anchors, aliases and tags. The file has at most 4 MiB.
+`${NAME}` takes a value from the environment, `${NAME:-default}` with a default for a variable that is not set or is
+empty; `$${` stands for `${`. Inside `{ }` and `[ ]` such a value stands in quotes. Keys that are not listed here are
+refused, as are anchors, aliases and tags. The file has at most 4 MiB.
 """
 
 
@@ -93,9 +96,9 @@ def _bounds(shape: Word | Whole) -> str:
 def _default(key: Key) -> str:
     if key.required:
         return "**required**"
-    if isinstance(key.shape, Group) or key.default == ():
-        return ""
-    return f"`{plain(key.default, key.shape)}`" if key.default not in (None, "") else "none"
+    if key.otherwise or isinstance(key.shape, Group):
+        return key.otherwise
+    return f"`{plain(key.default, key.shape)}`" if key.default not in (None, ()) else "none"
 
 
 if __name__ == "__main__":

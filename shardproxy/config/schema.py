@@ -34,19 +34,22 @@ Count: TypeAlias = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 
 
 def says(description: str, **extra: object) -> Meta:
-    """What a key is for; `least` is the fewest items of a list that is written, `later` are words not supported yet."""
+    """What a key is for.
+
+    `otherwise` is what holds without it, where that is not a value; `least` is the fewest items of a list that is
+    written; `later` are words not supported yet.
+    """
     return Meta(description=description, extra=extra or None)
 
 
 class Words(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What all structs share.
 
-    `lone` names the field that a single word in place of the mapping fills; of `one_of` exactly one must be written;
-    `later` are keys of the design that this version does not have.
+    `lone` names the field that a single word in place of the mapping fills; `later` are keys of the design that this
+    version does not have.
     """
 
     lone: ClassVar[str | None] = None
-    one_of: ClassVar[tuple[str, ...]] = ()
     later: ClassVar[frozenset[str]] = frozenset()
 
 
@@ -64,15 +67,18 @@ class Timeouts(Words, frozen=True, kw_only=True):
 class Match(Words, frozen=True, kw_only=True):
     """Which requests a route takes: exactly one of `prefix` and `path`, and any of `hosts`."""
 
-    one_of: ClassVar[tuple[str, ...]] = ("prefix", "path")
     later: ClassVar[frozenset[str]] = frozenset({"methods", "headers", "query", "cookies"})
 
     hosts: Annotated[
         tuple[Host, ...],
-        says("Hosts, exact or as `*.example.com`; left out: any host.", least=1),
+        says("Hosts, exact or as `*.example.com`.", otherwise="any host", least=1),
     ] = ()
-    prefix: Annotated[Path | None, says("The path begins with this, compared byte by byte.")] = None
-    path: Annotated[Path | None, says("The path is exactly this, without the query.")] = None
+    prefix: Annotated[
+        Path | None, says("The path begins with this, compared byte by byte.", otherwise="needs `path`")
+    ] = None
+    path: Annotated[Path | None, says("The path is exactly this, without the query.", otherwise="needs `prefix`")] = (
+        None
+    )
 
 
 class Route(Words, frozen=True, kw_only=True):
@@ -96,7 +102,7 @@ class Listener(Words, frozen=True, kw_only=True):
     later: ClassVar[frozenset[str]] = frozenset({"trusted_proxies", "access_log", "tls", "proxy_protocol", "filters"})
 
     bind: Annotated[Bind, says("Where to listen.")]
-    name: Annotated[ListenerName, says("What statistics and logs call it; left out: its address.")] = ""
+    name: Annotated[ListenerName, says("What statistics and logs call it.", otherwise="its address")] = ""
     routes: Annotated[
         tuple[Route, ...],
         says("The most specific host decides, then the first match in order.", least=1),
@@ -112,7 +118,7 @@ class Listener(Words, frozen=True, kw_only=True):
     max_fields: Annotated[
         int, Meta(ge=1, le=1000), says("The most header fields of a request; more is answered with 431.")
     ] = 100
-    via: Annotated[Token | None, says("The name to give in `Via` fields; left out: no such field is added.")] = None
+    via: Annotated[Token | None, says("The name to give in `Via` fields.", otherwise="no such field")] = None
 
 
 class Keepalive(Words, frozen=True, kw_only=True):
@@ -172,7 +178,7 @@ class RateLimit(Words, frozen=True, kw_only=True):
     rate: Annotated[Rate, says("Requests admitted in the long run.")]
     burst: Annotated[
         Count | None,
-        says("Requests admitted at once after a pause; left out: one second's worth, at least 1."),
+        says("Requests admitted at once after a pause.", otherwise="one second's worth, at least 1"),
     ] = None
 
 

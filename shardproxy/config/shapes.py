@@ -90,6 +90,7 @@ class Key:
     description: str
     required: bool
     default: Any = None
+    otherwise: str = ""
 
 
 Shape: TypeAlias = Word | Whole | Choice | Many | Maybe | Either | Group
@@ -109,12 +110,13 @@ def _group(kind: inspect.Type) -> Group:
 
 
 def _key(field: inspect.Field) -> Key:
-    schema = field.type.extra_json_schema if isinstance(field.type, inspect.Metadata) else None
-    description = str((schema or {}).get("description", ""))
+    assert isinstance(field.type, inspect.Metadata), "every key says what it is for"
+    description = (field.type.extra_json_schema or {})["description"]
+    otherwise = (field.type.extra or {}).get("otherwise", "")
     default = None if field.required else field.default
     if field.default_factory is not msgspec.NODEFAULT:
         default = field.default_factory()
-    return Key(field.name, _shape(field.type, {}), description, field.required, default)
+    return Key(field.name, _shape(field.type, {}), description, field.required, default, otherwise)
 
 
 def _shape(kind: inspect.Type, extra: Mapping[str, Any]) -> Shape:

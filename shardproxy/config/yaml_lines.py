@@ -1,8 +1,8 @@
 """YAML as a tree in which every key and every value knows its line.
 
-Built from the parser's events, so that what the file need not have is refused where it stands: anchors and aliases (with
-which a small file can grow without bound), tags, several documents, depth. Scalars stay text: the schema, not YAML 1.1,
-says whether `yes` or `1:30` is a word or something else.
+Built from the parser's events, so that what the file need not have is refused where it stands: anchors and aliases
+(with which a small file can grow without bound), tags, several documents, depth. Scalars stay text: the schema, not
+YAML 1.1, says whether `yes` or `1:30` is a word or something else.
 """
 
 from __future__ import annotations
@@ -106,19 +106,17 @@ class _Composer:
 
 def _refuse_extras(event: yaml.Event) -> None:
     """Anchors, aliases and tags: nothing here needs them."""
+    anchor, tag = getattr(event, "anchor", None), getattr(event, "tag", None)
     if isinstance(event, yaml.AliasEvent):
-        raise Misread(_line(event), f"the alias '*{event.anchor}' is not supported; write the value out")
-    if getattr(event, "anchor", None):
-        raise Misread(
-            _line(event), f"the anchor '&{event.anchor}' is not supported; write the value out where it is used"
-        )
-    tag = getattr(event, "tag", None)
+        raise Misread(_line(event), f"the alias '*{anchor}' is not supported; write the value out")
+    if anchor:
+        raise Misread(_line(event), f"the anchor '&{anchor}' is not supported; write the value out where it is used")
     if tag and tag != "!":
         raise Misread(_line(event), f"the tag {tag!r} is not supported; leave it out")
 
 
 def _line(event: yaml.Event) -> int:
-    return int(event.start_mark.line) + 1
+    return event.start_mark.line + 1 if event.start_mark else 1
 
 
 def _syntax_error(error: yaml.MarkedYAMLError, text: str) -> Misread:

@@ -6,8 +6,9 @@ from .ends cimport End
 from .process cimport Process
 
 cdef enum:
-    JOIN_BYTES = 16384      # a piece up to this size is copied behind the head: cheaper than another write
+    JOIN_BYTES = 4096       # a piece up to this size is copied behind the head: cheaper than another write
     NOT_COUNTED = -1
+    WRITE_NOW_BYTES = 0  # more than this is written at once, not at the end of the loop turn, while it is in the cache
 
 cdef class Connection(End):
     cdef Process process

@@ -44,13 +44,13 @@ cdef class Connection(End):
         if size <= JOIN_BYTES and self.process.scratch.size <= JOIN_BYTES:
             self.process.scratch.add(PyBytes_AS_STRING(data) + at, size)
             return
-        self.put_scratch()
+        piece = data if size == PyBytes_GET_SIZE(data) else memoryview(data)[at:at + size]
         if self.written != NOT_COUNTED:
-            count(self.process.cells, self.written, size)
-        if size == PyBytes_GET_SIZE(data):
-            self.write(data)
+            count(self.process.cells, self.written, self.process.scratch.size + size)
+        if self.process.scratch.size:
+            self.transport.writelines((self.process.scratch.take(), piece))
         else:
-            self.write(memoryview(data)[at:at + size])
+            self.write(piece)
 
     # hot
     cdef void put_scratch(self) noexcept:

@@ -22,6 +22,7 @@ from shardproxy.http1.names cimport METHOD_HEAD
 from shardproxy.http1.splice cimport splice_response
 from shardproxy.shm.gauges cimport gauge_add, gauge_reserve
 from shardproxy.shm.metrics cimport count
+from .connection cimport WRITE_NOW_BYTES
 from .runtime cimport UNLIMITED
 
 import socket
@@ -57,6 +58,7 @@ cdef class Downstream(Connection):
     def connection_made(self, transport):
         self.transport = transport
         self.write = transport.write
+        transport.set_write_buffer_limits(high=WRITE_NOW_BYTES)
         peer = transport.get_extra_info("peername")
         self.peer = peer[0].encode() if isinstance(peer, tuple) else b"unknown"
         self.process.clients.add(self)

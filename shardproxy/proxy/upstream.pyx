@@ -17,7 +17,7 @@ from shardproxy.http1.framing cimport (
 )
 from shardproxy.http1.head cimport HeadLimits, give_head, take_head
 from shardproxy.http1.splice cimport splice_request
-from .connection cimport NOT_COUNTED
+from .connection cimport NOT_COUNTED, WRITE_NOW_BYTES
 
 cdef enum:
     MAX_INTERIMS = 16           # 1xx responses before the final one
@@ -47,6 +47,7 @@ cdef class Upstream(Connection):
             return
         self.transport = transport
         self.write = transport.write
+        transport.set_write_buffer_limits(high=WRITE_NOW_BYTES)
         self.task = None
         self.state = IDLE
         self.set_deadline(0)

@@ -1,0 +1,327 @@
+"""Every way we know to get a configuration wrong, with the line it names and the sentence it gives."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from shardproxy.config.errors import ConfigErrors
+from shardproxy.config.load import MAX_FILE_BYTES, load, parse
+
+GOOD = """\
+listeners:
+  - bind: 127.0.0.1:8080
+    routes:
+      - {match: {prefix: /}, cluster: app}
+clusters:
+  - name: app
+    endpoints: [127.0.0.1:9001, 127.0.0.1:9002]
+rate_limits:
+  - {name: few, rate: 5/s}
+"""
+ENVIRON = {"LEVEL": "loud", "EMPTY": "", "BELL": "\a"}
+
+
+class Wrong(NamedTuple):
+    """`old` replaced by `new` in `GOOD` gives `errors`, without the file's name."""
+
+    case: str
+    old: str
+    new: str
+    errors: str
+
+
+BEFORE_ROUTES = "    routes:\n"
+ROUTE = "      - {match: {prefix: /}, cluster: app}\n"
+ENDPOINTS = "[127.0.0.1:9001, 127.0.0.1:9002]"
+END = "  - {name: few, rate: 5/s}\n"
+
+KEYS = [
+    Wrong("unknown key", END, END + "worker: 4\n", "10: worker: there is no such key; did you mean 'workers'?"),
+    Wrong("unknown key of a group", "cluster: app", "cluster: app, timeuot: 5s",
+          "4: listeners[0].routes[0].timeuot: there is no such key; did you mean 'timeout'?"),
+    Wrong("unknown key like none", END, END + "log: {colour: red}\n",
+          "10: log.colour: there is no such key; known here: format, level"),
+    Wrong("key that is no word", END, END + "? [a]\n: b\n",
+          "10: a key must be a word, not a list or a mapping (a value with braces needs quotes)"),
+    Wrong("merge key", END, END + "<<: {workers: 2}\n",
+          "10: '<<': there is no such key; known here: listeners, clusters, rate_limits, workers, admin, "
+          "drain_timeout, watchdog, log"),
+    Wrong("key twice", END, END + "workers: 1\nworkers: 2\n", "11: workers: is there twice, first in line 10"),
+    Wrong("key missing", "    endpoints: " + ENDPOINTS + "\n", "", "6: clusters[0].endpoints: is missing"),
+    Wrong("sections missing", GOOD, "workers: 2\n", "1: listeners: is missing\n1: clusters: is missing"),
+    Wrong("key of a later version", BEFORE_ROUTES, "    trusted_proxies: [10.0.0.0/8]\n" + BEFORE_ROUTES,
+          "3: listeners[0].trusted_proxies: is not supported by this version; leave it out"),
+    Wrong("retries of a later version", "cluster: app", "cluster: app, retry: {attempts: 2}",
+          "4: listeners[0].routes[0].retry: is not supported by this version; leave it out"),
+    Wrong("health checks of a later version", ENDPOINTS, ENDPOINTS + "\n    health_check: {path: /}",
+          "8: clusters[0].health_check: is not supported by this version; leave it out"),
+    Wrong("keyed limit of a later version", "rate: 5/s", "rate: 5/s, key: client_ip",
+          "9: rate_limits[0].key: is not supported by this version; leave it out"),
+    Wrong("balance of a later version", ENDPOINTS, ENDPOINTS + "\n    balance: maglev",
+          "8: clusters[0].balance: 'maglev' is not supported by this version; "
+          "write least_connection, random or round_robin"),
+]  # fmt: skip
+
+VALUES = [
+    Wrong("no duration", "cluster: app", "cluster: app, timeout: 15",
+          "4: listeners[0].routes[0].timeout: '15' is not a duration; "
+          "write a number and ms, s, m or h, such as 250ms or 15s"),
+    Wrong("duration too long", END, END + "drain_timeout: 9000h\n", "10: drain_timeout: '9000h' is longer than a year"),
+    Wrong("duration below its bound", END, END + "watchdog: 10ms\n", "10: watchdog: must be at least 1s, not 10ms"),
+    Wrong("timeout of nothing", "cluster: app", "cluster: app, timeout: 0s",
+          "4: listeners[0].routes[0].timeout: must be at least 1ms, not 0ms"),
+    Wrong("no size", BEFORE_ROUTES, "    max_body: 64K\n" + BEFORE_ROUTES,
+          "3: listeners[0].max_body: '64K' is not a size; write a number and B, KiB, MiB or GiB, such as 64KiB"),
+    Wrong("size above its bound", BEFORE_ROUTES, "    max_head: 2MiB\n" + BEFORE_ROUTES,
+          "3: listeners[0].max_head: must be at most 1MiB, not 2MiB"),
+    Wrong("no rate", "rate: 5/s", "rate: 5",
+          "9: rate_limits[0].rate: '5' is not a rate; write a number above 0 and /s, /m or /h, such as 1000/s"),
+    Wrong("rate of nothing", "rate: 5/s", "rate: 0/s",
+          "9: rate_limits[0].rate: '0/s' is not a rate; write a number above 0 and /s, /m or /h, such as 1000/s"),
+    Wrong("rate beyond measure", "rate: 5/s", "rate: 9999999999/s",
+          "9: rate_limits[0].rate: '9999999999/s' is not a rate between 0.000001/s and 1000000000/s"),
+    Wrong("burst of nothing", "rate: 5/s", "rate: 5/s, burst: 0",
+          "9: rate_limits[0].burst: must be at least 1, not 0"),
+    Wrong("burst that never fills", "rate: 5/s", "rate: 1/h, burst: 10000",
+          "9: rate_limits[0].burst: at this rate the burst would take longer than a year to fill"),
+    Wrong("host name as address", "127.0.0.1:8080", "localhost:8080",
+          "2: listeners[0].bind: 'localhost:8080' does not begin with an IP address (IPv6 in brackets)"),
+    Wrong("address without a port", "127.0.0.1:8080", "127.0.0.1",
+          "2: listeners[0].bind: '127.0.0.1' is not an address; write 127.0.0.1:8080, [::1]:8080 or unix:/path"),
+    Wrong("port out of range", "127.0.0.1:9002", "127.0.0.1:70000",
+          "7: clusters[0].endpoints[1]: '127.0.0.1:70000' needs a port from 1 to 65535 after the last colon"),
+    Wrong("relative socket path", "127.0.0.1:9002", "unix:app.sock",
+          "7: clusters[0].endpoints[1]: 'unix:app.sock' needs an absolute path, such as unix:/run/app.sock"),
+    Wrong("socket path with a NUL", "127.0.0.1:9002", '"unix:/a\\0b"',
+          "7: clusters[0].endpoints[1]: 'unix:/a\\x00b' has characters in its path that are not printable"),
+    Wrong("weight too small", "127.0.0.1:9002", "{address: 127.0.0.1:9002, weight: 0}",
+          "7: clusters[0].endpoints[1].weight: must be at least 1, not 0"),
+    Wrong("weight too large", "127.0.0.1:9002", "{address: 127.0.0.1:9002, weight: 1001}",
+          "7: clusters[0].endpoints[1].weight: must be at most 1000, not 1001"),
+    Wrong("no requests at all", ENDPOINTS, ENDPOINTS + "\n    max_requests: 0",
+          "8: clusters[0].max_requests: must be at least 1, not 0"),
+    Wrong("no whole number", BEFORE_ROUTES, "    max_connections: lots\n" + BEFORE_ROUTES,
+          "3: listeners[0].max_connections: 'lots' is not a whole number"),
+    Wrong("octal or not", END, END + "workers: 010\n", "10: workers: '010' is not a whole number or auto"),
+    Wrong("number beyond measure", END, END + f"workers: {10**30}\n",
+          f"10: workers: '{10**30}' is out of all proportion"),
+    Wrong("no such choice", END, END + "log: {level: wanring}\n",
+          "10: log.level: 'wanring' is not debug, error, info or warning; did you mean 'warning'?"),
+    Wrong("prefix without a slash", "prefix: /", "prefix: api",
+          "4: listeners[0].routes[0].match.prefix: 'api' does not begin with '/'"),
+    Wrong("path with a query", "prefix: /", "path: '/a?b=c'",
+          "4: listeners[0].routes[0].match.path: '/a?b=c' has a character that no path of a request has; "
+          "percent-encode it, such as %20"),
+    Wrong("host with a port", "prefix: /", "hosts: ['a.example:80'], prefix: /",
+          "4: listeners[0].routes[0].match.hosts[0]: 'a.example:80' is not a host; "
+          "write api.example.com or *.example.com, without a port"),
+    Wrong("star within a host", "prefix: /", "hosts: [a.*.example], prefix: /",
+          "4: listeners[0].routes[0].match.hosts[0]: 'a.*.example' is not a host; "
+          "write api.example.com or *.example.com, without a port"),
+    Wrong("no name", "name: app", "name: my app",
+          "6: clusters[0].name: 'my app' is not a name; "
+          "use letters, digits, '_', '.' and '-', a letter or digit first"),
+    Wrong("no token", BEFORE_ROUTES, "    via: a b\n" + BEFORE_ROUTES,
+          "3: listeners[0].via: 'a b' cannot stand in a Via field; "
+          "write one word of letters, digits, '-', '.' and '_'"),
+    Wrong("text without end", "prefix: /", f"prefix: /{'x' * 5000}",
+          "4: listeners[0].routes[0].match.prefix: a value has at most 4096 characters, this one has 5001"),
+]  # fmt: skip
+
+SHAPES = [
+    Wrong("word for a list", ENDPOINTS, "127.0.0.1:9001",
+          "7: clusters[0].endpoints: found the word '127.0.0.1:9001'; "
+          "this needs a list, each item behind '- ' or all in [ ]"),
+    Wrong("keys for a list", "\n  - name: app\n    endpoints", "\n    name: app\n    endpoints",
+          "6: clusters: found keys and values; this needs a list, each item behind '- ' or all in [ ]"),
+    Wrong("empty list", ENDPOINTS, "[]", "7: clusters[0].endpoints: the list is empty; it needs at least one item"),
+    Wrong("list for a word", "name: app", "name: [app]",
+          "6: clusters[0].name: found a list; this needs a name such as app"),
+    Wrong("keys for a word", "name: app", "name: {a: b}",
+          "6: clusters[0].name: found keys and values; this needs a name such as app"),
+    Wrong("word for keys", "{prefix: /}", "/",
+          "4: listeners[0].routes[0].match: found the word '/'; this needs keys and values (hosts, prefix, path)"),
+    Wrong("empty value", END, END + "drain_timeout:\n",
+          "10: drain_timeout: is empty; this needs a duration such as 250ms"),
+    Wrong("empty file", GOOD, "# nothing\n",
+          "1: (file): is empty; this needs keys and values "
+          "(listeners, clusters, rate_limits, workers, admin, drain_timeout, watchdog, log)"),
+    Wrong("list for a file", GOOD, "[]\n",
+          "1: (file): found a list; this needs keys and values "
+          "(listeners, clusters, rate_limits, workers, admin, drain_timeout, watchdog, log)"),
+]  # fmt: skip
+
+YAML = [
+    Wrong("tab", "    endpoints", "\tendpoints",
+          "7: this is not YAML: found character that cannot start any token while scanning for the next token; "
+          "YAML is indented with spaces, not tabs"),
+    Wrong("bracket left open", ENDPOINTS, "[127.0.0.1:9001",
+          "8: this is not YAML: did not find expected ',' or ']' while parsing a flow sequence"),
+    Wrong("value in a value", "name: app", "name: app: b",
+          "6: this is not YAML: mapping values are not allowed in this context"),
+    Wrong("anchor", "name: app", "name: &a app",
+          "6: the anchor '&a' is not supported; write the value out where it is used"),
+    Wrong("alias", ENDPOINTS, "*a", "7: the alias '*a' is not supported; write the value out"),
+    Wrong("tag", "name: app", "name: !!str app",
+          "6: the tag 'tag:yaml.org,2002:str' is not supported; leave it out"),
+    Wrong("second document", END, END + "---\nworkers: 2\n", "10: a second document begins here; the file holds one"),
+    Wrong("depth", ENDPOINTS, "[" * 40 + "]" * 40, "7: lists and keys are nested more than 32 deep"),
+    Wrong("control character", "name: app", "name: a\0pp",
+          "6: a control character cannot stand in YAML; write it as an escape in double quotes"),
+]  # fmt: skip
+
+ENVIRONMENT = [
+    Wrong("variable not set", END, END + "workers: ${WORKERS}\n",
+          "10: workers: the environment variable WORKERS is not set; set it or write ${WORKERS:-default}"),
+    Wrong("variable wrong", END, END + "log:\n  level: ${LEVEL}\n",
+          "11: log.level: 'loud' is not debug, error, info or warning"),
+    Wrong("variable empty", END, END + "workers: ${EMPTY}\n",
+          "10: workers: is empty; this needs a whole number or auto"),
+    Wrong("variable with a control character", END, END + "workers: ${BELL}\n",
+          "10: workers: the environment variable BELL holds characters that are not printable text"),
+    Wrong("default wrong", END, END + "workers: ${WORKERS:-many}\n",
+          "10: workers: 'many' is not a whole number or auto"),
+    Wrong("reference left open", END, END + "workers: ${WORKERS\n",
+          "10: workers: '${' does not begin ${NAME} or ${NAME:-default}; write '$${' if it is meant as it stands"),
+    Wrong("reference without quotes in braces", END, END + "log: {level: ${LEVEL}}\n",
+          "10: this is not YAML: did not find expected ',' or '}' while parsing a flow mapping; "
+          'inside { } and [ ] write "${NAME}" in quotes'),
+]  # fmt: skip
+
+CROSS_CHECKS = [
+    Wrong("unknown cluster", "cluster: app", "cluster: ap",
+          "4: listeners[0].routes[0].cluster: there is no cluster 'ap'; did you mean 'app'?"),
+    Wrong("unknown cluster like none", "cluster: app", "cluster: web",
+          "4: listeners[0].routes[0].cluster: there is no cluster 'web'; there is 'app'"),
+    Wrong("unknown rate limit", "cluster: app", "cluster: app, rate_limits: [fwe]",
+          "4: listeners[0].routes[0].rate_limits[0]: there is no rate limit 'fwe'; did you mean 'few'?"),
+    Wrong("rate limit twice on a route", "cluster: app", "cluster: app, rate_limits: [few, few]",
+          "4: listeners[0].routes[0].rate_limits[1]: the rate limit 'few' is in this list twice"),
+    Wrong("clusters of one name", "    endpoints: " + ENDPOINTS, f"    endpoints: {ENDPOINTS}\n  - name: app\n"
+          "    endpoints: [127.0.0.1:9003]",
+          "8: clusters[1].name: clusters[0] is called 'app' too; give each cluster its own name"),
+    Wrong("rate limits of one name", END, END + END,
+          "10: rate_limits[1].name: rate_limits[0] is called 'few' too; give each rate limit its own name"),
+    Wrong("listeners of one name", "  - bind: 127.0.0.1:8080\n", "  - {name: a, bind: 127.0.0.1:8080, routes: "
+          "[{match: {prefix: /}, cluster: app}]}\n  - name: a\n    bind: 127.0.0.1:8081\n",
+          "3: listeners[1].name: listeners[0] is called 'a' too; give each listener its own name"),
+    Wrong("endpoint twice", "127.0.0.1:9002", "{address: 127.0.0.1:9001, weight: 2}",
+          "7: clusters[0].endpoints[1]: the endpoint '127.0.0.1:9001' is in this list twice"),
+    Wrong("two listeners on one address", "  - bind: 127.0.0.1:8080\n", "  - {name: a, bind: 127.0.0.1:8080, routes: "
+          "[{match: {prefix: /}, cluster: app}]}\n  - name: b\n    bind: 0.0.0.0:8080\n",
+          "4: listeners[1].bind: 0.0.0.0:8080 is taken already by listeners[0] at 127.0.0.1:8080"),
+    Wrong("listener on the admin interface's address", "127.0.0.1:8080", "127.0.0.1:9901",
+          "2: listeners[0].bind: 127.0.0.1:9901 is taken already by the admin interface"),
+    Wrong("neither prefix nor path", "{prefix: /}", "{hosts: [a.example]}",
+          "4: listeners[0].routes[0].match: needs prefix or path, such as prefix: /"),
+    Wrong("prefix and path", "{prefix: /}", "{prefix: /, path: /a}",
+          "4: listeners[0].routes[0].match: has both prefix and path; leave one of them out"),
+    Wrong("host twice", "prefix: /", "hosts: [a.example, A.example], prefix: /",
+          "4: listeners[0].routes[0].match.hosts[1]: the host 'a.example' is in this list twice"),
+    Wrong("route like an earlier one", ROUTE, ROUTE + ROUTE,
+          "5: listeners[0].routes[1].match: can never win: what it matches goes to routes[0], which comes first"),
+    Wrong("route behind a shorter prefix", ROUTE, ROUTE + ROUTE.replace("prefix: /", "path: /favicon.ico"),
+          "5: listeners[0].routes[1].match: can never win: what it matches goes to routes[0], which comes first"),
+    Wrong("route whose hosts are all taken", ROUTE, ROUTE.replace("prefix: /", "hosts: [a.x], prefix: /")
+          + ROUTE.replace("prefix: /", "hosts: [b.x], prefix: /")
+          + ROUTE.replace("prefix: /", "hosts: [a.x, b.x], prefix: /v1/"),
+          "6: listeners[0].routes[2].match: "
+          "can never win: what it matches goes to routes[0], routes[1], which comes first"),
+]  # fmt: skip
+
+ALL = [*KEYS, *VALUES, *SHAPES, *YAML, *ENVIRONMENT, *CROSS_CHECKS]
+
+
+def errors_of(text: str) -> str:
+    with pytest.raises(ConfigErrors) as caught:
+        parse(text, "x.yaml", ENVIRON)
+    return "\n".join(line.removeprefix("x.yaml:") for line in str(caught.value).splitlines())
+
+
+@pytest.mark.parametrize("wrong", ALL, ids=[wrong.case for wrong in ALL])
+def test_a_wrong_configuration_gives_its_line_and_a_sentence(wrong: Wrong) -> None:
+    assert wrong.old in GOOD
+    assert errors_of(GOOD.replace(wrong.old, wrong.new)) == wrong.errors
+
+
+def test_every_case_differs_from_the_others() -> None:
+    assert len({wrong.case for wrong in ALL}) == len(ALL) > 30
+
+
+def test_what_the_cases_are_made_from_is_right() -> None:
+    assert parse(GOOD, "x.yaml", ENVIRON).rate_limits[0].rate == 5
+
+
+def test_all_errors_of_a_file_are_given_at_once_in_the_order_of_lines() -> None:
+    text = GOOD.replace("127.0.0.1:8080", "8080").replace("cluster: app", "cluster: ap").replace("5/s", "5")
+    lines = [line.split(":")[0] for line in errors_of(text + "worker: 2\n").splitlines()]
+    assert lines == ["2", "4", "9", "10"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "count"),
+    [
+        (f"  - name: app\n    endpoints: {ENDPOINTS}\n", "  - app\n", 1),
+        ("name: app", "nmae: app", 2),
+        ("name: app", "name: a pp", 1),
+        (GOOD[GOOD.index("clusters:") : GOOD.index("rate_limits:")], "", 1),
+        (ROUTE, ROUTE.replace("prefix: /", "hosts: a.example, prefix: /") + ROUTE, 1),
+        (ROUTE, ROUTE.replace("prefix: /", "prefix: a") + ROUTE, 1),
+        ("127.0.0.1:8080", "8080", 1),
+    ],
+)
+def test_an_error_does_not_draw_others_after_it(old: str, new: str, count: int) -> None:
+    assert old in GOOD
+    assert len(errors_of(GOOD.replace(old, new)).splitlines()) == count
+
+
+def test_a_rate_limit_list_that_cannot_be_read_does_not_make_its_names_unknown() -> None:
+    text = GOOD.replace("cluster: app", "cluster: app, rate_limits: [few]").replace("  - {name: few, rate", "  {few")
+    assert errors_of(text).splitlines() == [
+        "9: rate_limits: found keys and values; this needs a list, each item behind '- ' or all in [ ]"
+    ]
+
+
+def test_more_errors_than_anybody_reads_are_cut() -> None:
+    lines = errors_of("".join(f"key{number}: 1\n" for number in range(5000))).splitlines()
+    assert len(lines) == 500
+    assert lines[-1] == "500: (file): more than 500 errors; the rest is not shown"
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(ConfigErrors) as caught:
+        load(path)
+    return str(caught.value).removeprefix(f"{path}")
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    assert refusal(tmp_path / "none.yaml") == ": the file cannot be read: No such file or directory"
+
+
+def test_a_directory(tmp_path: Path) -> None:
+    assert refusal(tmp_path) == ": the file cannot be read: Is a directory"
+
+
+def test_a_name_that_no_file_can_have() -> None:
+    assert refusal(Path("a\0b")) == ": this is not the name of a file"
+
+
+def test_a_pipe_that_nobody_writes_to_is_refused_without_waiting(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    assert refusal(tmp_path / "pipe") == ": this is not a file that can be read as a configuration"
+
+
+def test_a_file_that_is_not_utf8(tmp_path: Path) -> None:
+    file = tmp_path / "latin.yaml"
+    file.write_bytes(GOOD.encode() + "# café\n".encode("latin-1"))
+    assert refusal(file) == ":10: the byte 0xe9 is not UTF-8; save the file as UTF-8"
+
+
+def test_a_file_that_is_too_large(tmp_path: Path) -> None:
+    file = tmp_path / "large.yaml"
+    file.write_bytes(b"#" * (MAX_FILE_BYTES + 1))
+    assert refusal(file) == ": the file is larger than 4 MiB"
