@@ -122,12 +122,9 @@ def _line(event: yaml.Event) -> int:
 def _syntax_error(error: yaml.MarkedYAMLError, text: str) -> Misread:
     mark = error.problem_mark or error.context_mark
     line = mark.line + 1 if mark else 1
-    lines = text.splitlines()
-    written = lines[line - 1] if line <= len(lines) else ""
-    hint = ""
+    written = next(iter(text.splitlines()[line - 1 : line]), "")
     if "\t" in written[: len(written) - len(written.lstrip())]:
-        hint = "; YAML is indented with spaces, not tabs"
-    elif "${" in written:
-        hint = '; inside { } and [ ] write "${NAME}" in quotes'
-    problem = error.problem or "it cannot be read"
-    return Misread(line, f"this is not YAML: {problem}{' ' + error.context if error.context else ''}{hint}")
+        return Misread(line, "this is not YAML: the line is indented with a tab; use spaces")
+    hint = '; inside { } and [ ] write "${NAME}" in quotes' if "${" in written else ""
+    context = f" {error.context}" if error.context else ""
+    return Misread(line, f"this is not YAML: {error.problem or 'it cannot be read'}{context}{hint}")

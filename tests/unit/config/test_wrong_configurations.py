@@ -157,8 +157,7 @@ SHAPES = [
 
 YAML = [
     Wrong("tab", "    endpoints", "\tendpoints",
-          "7: this is not YAML: found character that cannot start any token while scanning for the next token; "
-          "YAML is indented with spaces, not tabs"),
+          "7: this is not YAML: the line is indented with a tab; use spaces"),
     Wrong("bracket left open", ENDPOINTS, "[127.0.0.1:9001",
           "8: this is not YAML: did not find expected ',' or ']' while parsing a flow sequence"),
     Wrong("value in a value", "name: app", "name: app: b",
