@@ -62,6 +62,7 @@ class Timeouts(Words, frozen=True, kw_only=True):
     request_body: Annotated[Timeout, says("The longest silence inside a request's body.")] = _MINUTE
     idle: Annotated[Timeout, says("How long a kept connection may wait for its next request.")] = _MINUTE
     stream_idle: Annotated[Timeout, says("The longest silence of a response, once its head has come.")] = 5 * _MINUTE
+    tunnel_idle: Annotated[Timeout, says("The longest silence of a tunnel (see `upgrade`), both ways.")] = 60 * _MINUTE
 
 
 class Match(Words, frozen=True, kw_only=True):
@@ -84,7 +85,7 @@ class Match(Words, frozen=True, kw_only=True):
 class Route(Words, frozen=True, kw_only=True):
     """Where matching requests go, and under which limits."""
 
-    later: ClassVar[frozenset[str]] = frozenset({"retry", "upgrade", "filters", "redirect", "rewrite", "response"})
+    later: ClassVar[frozenset[str]] = frozenset({"retry", "filters", "redirect", "rewrite", "response"})
 
     match: Annotated[Match, says("Which requests this route takes.")]
     cluster: Annotated[Name, says("The name of the cluster that answers them.")]
@@ -93,6 +94,10 @@ class Route(Words, frozen=True, kw_only=True):
     ] = 15 * _SECOND
     rate_limits: Annotated[
         tuple[Name, ...], says("Names of rate limits; each must admit the request, otherwise 429.")
+    ] = ()
+    upgrade: Annotated[
+        tuple[Token, ...],
+        says("Protocols that a client may switch to, such as `websocket`; others go on as plain requests."),
     ] = ()
 
 

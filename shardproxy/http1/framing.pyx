@@ -68,7 +68,7 @@ cdef int frame_response(Head head, Method method, Framing* framing) noexcept:
         return Fault.BAD_RESPONSE
     if head.status == 101:
         framing.kind = BODY_TUNNEL
-        return Fault.OK
+        return Fault.OK if not head.codings and not head.lengths else Fault.BAD_RESPONSE
     if head.status < 200 or head.status == 204:
         return Fault.OK if not head.codings else Fault.BAD_RESPONSE
     if method == METHOD_HEAD or head.status == 304:

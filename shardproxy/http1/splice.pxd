@@ -28,6 +28,8 @@ cdef struct RequestAdditions:
     Py_ssize_t scheme_len
     text request_id
     Py_ssize_t request_id_len
+    text upgrade            # the protocol that is asked for and allowed; length 0 = none
+    Py_ssize_t upgrade_len
     text fallback_host      # Host for a request that has none (HTTP/1.0)
     Py_ssize_t fallback_host_len
 

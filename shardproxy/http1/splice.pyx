@@ -102,7 +102,11 @@ cdef void splice_request(Scratch out, Head head, const Framing* framing, const R
     copy_fields(out, head, True)
     if framing.kind == BODY_CHUNKED:
         out.add(b"Transfer-Encoding: chunked\r\n", 28)
-    if head.wants_trailers:
+    if additions.upgrade_len:
+        out.add(b"Connection: upgrade\r\nUpgrade: ", 30)
+        out.add(additions.upgrade, additions.upgrade_len)
+        out.add(b"\r\n", 2)
+    elif head.wants_trailers:
         out.add(b"TE: trailers\r\nConnection: TE\r\n", 30)
     out.add(b"X-Forwarded-For: ", 17)
     if head.has(FIELD_X_FORWARDED_FOR):
@@ -181,7 +185,7 @@ cdef void splice_response(Scratch out, Head head, const Framing* framing, bytes 
 # For tests ---------------------------------------------------------------------------------------------------------
 
 def forwarded_request(Head head not None, *, bytes peer=b"192.0.2.1", bytes request_id=b"id", bytes via=b"",
-                      bint chunked=False):
+                      bytes upgrade=b"", bint chunked=False):
     """The request as it goes on to an origin that is called `origin.test`."""
     cdef Scratch out = Scratch()
     cdef RequestAdditions additions
@@ -189,6 +193,7 @@ def forwarded_request(Head head not None, *, bytes peer=b"192.0.2.1", bytes requ
     additions.peer, additions.peer_len = peer, len(peer)
     additions.scheme, additions.scheme_len = b"http", 4
     additions.request_id, additions.request_id_len = request_id, len(request_id)
+    additions.upgrade, additions.upgrade_len = upgrade, len(upgrade)
     additions.fallback_host, additions.fallback_host_len = b"origin.test", 11
     splice_request(out, head, &framing, &additions, via)
     return out.take()

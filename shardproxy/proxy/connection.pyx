@@ -77,6 +77,11 @@ cdef class Connection(End):
             self.process.corked = None
             self.put_scratch()
 
+    cdef void half_close(self) noexcept:
+        self.flush()
+        if self.transport is not None and self.transport.can_write_eof():
+            self.transport.write_eof()
+
     cdef void discard(self) noexcept:
         """Drop what is held: it belongs to a message that will not be completed."""
         if self.process.corked is self:

@@ -13,6 +13,7 @@ cdef enum DownstreamState:
     READ_HEAD = 0           # idle, or a head is arriving
     READ_BODY               # an exchange is under way, its request is arriving
     AWAIT_END               # an exchange is under way, its request is complete
+    TUNNEL                  # 101 was answered: whatever comes goes on as it is
     LINGER                  # we have said all; what still comes is thrown away
     CLOSED
 
@@ -41,11 +42,13 @@ cdef class Downstream(Connection):
     cdef bint skip_blank_lines(self) noexcept
     cdef void begin_exchange(self, Head head, const Framing* framing) noexcept
     cdef void read_body(self) noexcept
+    cdef void read_tunnel(self) noexcept
     cdef void hold_input(self) noexcept
     cdef void refuse(self, int fault) noexcept
     cdef bytes connection_line(self)
+    cdef bytes upgrade_lines(self, Head head)
     cdef void await_next(self) noexcept
     cdef void linger(self) noexcept
     cdef void close(self) noexcept
     cdef void abort(self) noexcept
-    cdef void update_reading(self, bint was_paused) noexcept
+    cdef void set_pauses(self, bint is_held, bint is_full) noexcept

@@ -2,7 +2,8 @@
 
     READ_HEAD ──> READ_BODY ──> AWAIT_END ──┐ release, kept alive
         ^  └──────(no body)────────^        │
-        └────────────────────────────────────┘      release, to be closed ──> LINGER ──> CLOSED
+        └────────────────────────────────────┤      release, to be closed ──> LINGER ──> CLOSED
+                                             └─ 101 ──> TUNNEL ──> CLOSED
 
 Requests are answered one after the other, in order; what a client pipelines waits in `input`, bounded.  Closing lingers
 (RFC 9112 §9.6) when the client may still be sending: a close with unread bytes would make the kernel send a reset, which
@@ -14,21 +15,21 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 
 from shardproxy.http1.faults cimport Fault
 from shardproxy.http1.framing cimport (
-    BODY_CHUNKED, BODY_NONE, BODY_UNTIL_CLOSE, Framing, Piece, frame_request, read_body, start_reading
+    BODY_CHUNKED, BODY_NONE, BODY_TUNNEL, BODY_UNTIL_CLOSE, Framing, Piece, frame_request, read_body, start_reading
 )
 from shardproxy.http1.grammar cimport SP_TOKEN, sp_class
-from shardproxy.http1.head cimport give_head, take_head
-from shardproxy.http1.names cimport METHOD_HEAD
+from shardproxy.http1.head cimport Field, give_head, take_head
+from shardproxy.http1.names cimport FIELD_UPGRADE, METHOD_HEAD
 from shardproxy.http1.splice cimport splice_response
 from shardproxy.shm.gauges cimport gauge_add, gauge_reserve
 from shardproxy.shm.metrics cimport count
+from .answer cimport closes, has_reply, write_reply
 from .connection cimport WRITE_NOW_BYTES
 from .runtime cimport UNLIMITED
 
 import socket
 import struct
 
-from shardproxy.proxy.replies import REPLIES
 
 cdef enum:
     PIPELINE_BYTES = 65536          # what may wait behind the exchange that is under way
@@ -50,7 +51,7 @@ cdef class Downstream(Connection):
         self.written = process.slots.bytes_out
 
     def __repr__(self):
-        names = ("reading a head", "reading a body", "awaiting a response", "lingering", "closed")
+        names = ("reading a head", "reading a body", "awaiting a response", "a tunnel", "lingering", "closed")
         return f"<Downstream {self.peer.decode()} {names[<int>self.state]}>"
 
     # Life of the connection ----------------------------------------------------------------------------------------
@@ -97,6 +98,9 @@ cdef class Downstream(Connection):
         if self.state == READ_BODY:
             self.exchange.request_failed(Fault.TRUNCATED_REQUEST)
             return False
+        if self.state == TUNNEL:
+            self.exchange.client_eof()
+            return self.state == TUNNEL
         return self.state == AWAIT_END
 
     cdef void timed_out(self) noexcept:
@@ -156,6 +160,8 @@ cdef class Downstream(Connection):
                 self.read_head()
             elif self.state == READ_BODY:
                 self.read_body()
+            elif self.state == TUNNEL:
+                self.read_tunnel()
             elif self.state == AWAIT_END:
                 self.hold_input()
                 break
@@ -261,11 +267,14 @@ cdef class Downstream(Connection):
             self.set_deadline(0)
             exchange.request_end()
 
+    cdef void read_tunnel(self) noexcept:
+        cdef bytes data = self.input
+        self.input = None
+        self.exchange.request_body(data, self.at, PyBytes_GET_SIZE(data) - self.at)
+
     cdef void hold_input(self) noexcept:
         """Pipelined bytes wait; enough of them, and the client has to wait too."""
-        cdef bint was_paused = self.is_held or self.is_full
-        self.is_full = PyBytes_GET_SIZE(self.input) - self.at >= PIPELINE_BYTES
-        self.update_reading(was_paused)
+        self.set_pauses(self.is_held, PyBytes_GET_SIZE(self.input) - self.at >= PIPELINE_BYTES)
 
     cdef void refuse(self, int fault) noexcept:
         """A fault before there is an exchange: answer it and close."""
@@ -285,13 +294,24 @@ cdef class Downstream(Connection):
         if framing.kind == BODY_UNTIL_CLOSE or framing.kind == BODY_CHUNKED:
             sent.kind = BODY_UNTIL_CLOSE if self.is_http10 else BODY_CHUNKED
         self.sending = sent.kind
+        self.cork()
+        if sent.kind == BODY_TUNNEL:
+            self.state = TUNNEL
+            self.keep_alive = False
+            self.set_pauses(self.is_held, False)
+            splice_response(self.process.scratch, head, &sent, self.upgrade_lines(head), self.process.date_line,
+                            self.listener.via)
+            return
         if sent.kind == BODY_UNTIL_CLOSE or self.process.is_draining or self.saw_eof:
             self.keep_alive = False
         elif self.state == READ_BODY and head.status >= 300:
             self.keep_alive = False     # the rest of the request would have to be read for nothing
-        self.cork()
         splice_response(self.process.scratch, head, &sent, self.connection_line(), self.process.date_line,
                         self.listener.via)
+
+    cdef bytes upgrade_lines(self, Head head):
+        cdef const Field* field = head.find(FIELD_UPGRADE)
+        return b"Connection: upgrade\r\nUpgrade: %s\r\n" % head.base[field.value:field.value + field.value_len]
 
     # hot
     cdef bytes connection_line(self):
@@ -308,44 +328,34 @@ cdef class Downstream(Connection):
             self.flush()
 
     cdef void reply(self, int fault, int64_t retry_after_s) noexcept:
-        status, head, body, closes = REPLIES[fault]
-        if not status or self.write is None:
+        cdef bint is_head = self.exchange is not None and self.exchange.request.method == METHOD_HEAD
+        if self.write is None or not has_reply(fault):
             self.keep_alive = False
             return
-        if closes or self.state == READ_BODY or self.process.is_draining or self.saw_eof:
+        if closes(fault) or self.state == READ_BODY or self.process.is_draining or self.saw_eof:
             self.keep_alive = False
         self.cork()
-        self.process.scratch.add_bytes(head)
-        if retry_after_s:
-            self.process.scratch.add(b"Retry-After: ", 13)
-            self.process.scratch.add_decimal(retry_after_s)
-            self.process.scratch.add(b"\r\n", 2)
-        self.process.scratch.add_bytes(self.process.date_line)
-        self.process.scratch.add_bytes(self.connection_line())
-        self.process.scratch.add(b"\r\n", 2)
-        if self.exchange is None or self.exchange.request.method != METHOD_HEAD:
-            self.process.scratch.add_bytes(body)
-        count(self.process.cells, self.process.slots.responses[<int>status // 100], 1)
+        write_reply(self.process, fault, retry_after_s, self.connection_line(), is_head)
         self.sending = BODY_NONE
         self.flush()
 
     cdef void pause(self) noexcept:
-        cdef bint was_paused = self.is_held or self.is_full
-        self.is_held = True
-        self.update_reading(was_paused)
+        self.set_pauses(True, self.is_full)
 
     cdef void resume(self) noexcept:
-        cdef bint was_paused = self.is_held or self.is_full
-        self.is_held = False
-        self.update_reading(was_paused)
+        self.set_pauses(False, self.is_full)
+        if self.state == TUNNEL and self.input is not None:
+            self.read()
 
-    cdef void update_reading(self, bint was_paused) noexcept:
-        cdef bint is_paused = self.is_held or self.is_full
-        if is_paused != was_paused and self.transport is not None and self.state != CLOSED:
-            if is_paused:
-                self.transport.pause_reading()
-            else:
+    cdef void set_pauses(self, bint is_held, bint is_full) noexcept:
+        """The client is read from only if neither the exchange nor the amount of pipelined bytes speaks against it."""
+        cdef bint was_paused = self.is_held or self.is_full
+        self.is_held, self.is_full = is_held, is_full
+        if (is_held or is_full) != was_paused and self.transport is not None and self.state != CLOSED:
+            if was_paused:
                 self.transport.resume_reading()
+            else:
+                self.transport.pause_reading()
 
     def pause_writing(self):
         self.is_blocked = True
@@ -365,7 +375,7 @@ cdef class Downstream(Connection):
     # hot
     cdef void release(self) noexcept:
         """The exchange is over: the next request, or the end of the connection."""
-        cdef bint is_complete = self.state == AWAIT_END
+        cdef bint is_complete = self.state == AWAIT_END or self.state == TUNNEL
         self.exchange = None
         if self.state == CLOSED:
             return
@@ -378,26 +388,22 @@ cdef class Downstream(Connection):
 
     # hot
     cdef void await_next(self) noexcept:
-        cdef bint was_paused = self.is_held or self.is_full
         self.state = READ_HEAD
-        self.is_held = self.is_full = False
+        self.set_pauses(False, False)
         self.set_deadline(self.wheel.now_ns + self.listener.idle_ns)
-        self.update_reading(was_paused)
         self.read()
 
     # Endings -------------------------------------------------------------------------------------------------------
 
     cdef void linger(self) noexcept:
         """Say that nothing more comes, and read over what the client is still sending, within bounds."""
-        cdef bint was_paused = self.is_held or self.is_full
         if self.transport is None or self.saw_eof or not self.transport.can_write_eof():
             self.close()
             return
         self.state = LINGER
         self.input = self.partial = None
         self.linger_left = LINGER_BYTES
-        self.is_held = self.is_full = False
-        self.update_reading(was_paused)
+        self.set_pauses(False, False)
         self.set_deadline(self.wheel.now_ns + LINGER_NS)
         self.transport.write_eof()
 

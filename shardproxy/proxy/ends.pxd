@@ -11,6 +11,7 @@ cdef class End(Timed):
     cdef void send_head(self, Head head, const Framing* framing) noexcept
     cdef void send_body(self, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept
     cdef void finish(self) noexcept                     # the message is complete
+    cdef void half_close(self) noexcept                 # a tunnel: the other side sends no more
     cdef void flush(self) noexcept                      # let go what is held to be joined
     # only to the client
     cdef void send_interim(self, Head head) noexcept    # a 1xx of the origin, before the response

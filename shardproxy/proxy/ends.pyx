@@ -11,6 +11,9 @@ cdef class End(Timed):
     cdef void finish(self) noexcept:
         pass
 
+    cdef void half_close(self) noexcept:
+        pass
+
     cdef void flush(self) noexcept:
         pass
 

@@ -25,7 +25,11 @@ cdef class Exchange:
     cdef bint is_answered           # a response head, or our reply, went to the client
     cdef bint is_client_blocked
     cdef bint is_resent
+    cdef bint is_tunnel             # 101 was answered: bytes both ways, each half closed on its own
+    cdef bint is_client_done        # of a tunnel: that half is closed
+    cdef bint is_origin_done
     cdef bint is_over
+    cdef int64_t idle_ns            # the longest silence of the response, or of the tunnel
     cdef list held                  # body pieces that came while connecting
     cdef int64_t started_ns
     cdef int64_t sent_ns
@@ -38,6 +42,7 @@ cdef class Exchange:
     cdef void request_body(self, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept
     cdef void request_end(self) noexcept
     cdef void request_failed(self, int fault) noexcept
+    cdef void client_eof(self) noexcept
     cdef void client_lost(self) noexcept
     cdef void client_blocked(self) noexcept
     cdef void client_writable(self) noexcept
@@ -48,6 +53,7 @@ cdef class Exchange:
     cdef void response_head(self, Head head, const Framing* framing) noexcept
     cdef void response_body(self, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept
     cdef void response_end(self) noexcept
+    cdef void origin_eof(self) noexcept
     cdef void origin_lost(self, int fault) noexcept
     cdef void origin_blocked(self) noexcept
     cdef void origin_writable(self) noexcept
@@ -56,6 +62,8 @@ cdef class Exchange:
     cdef void choose_origin(self) noexcept
     cdef void ask(self, Source source, bint fresh) noexcept
     cdef void describe_client(self) noexcept
+    cdef void ask_upgrade(self) noexcept
+    cdef bint accepts_upgrade(self, Head head) noexcept
     cdef void send_request(self) noexcept
     cdef bint can_resend(self) noexcept
     cdef void refuse(self, int fault, int64_t retry_after_s) noexcept

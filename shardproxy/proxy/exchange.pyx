@@ -13,9 +13,10 @@ nothing of a response has gone out; after that the only honest thing is to cut t
 cimport cython
 
 from shardproxy.http1.faults cimport Fault
-from shardproxy.http1.framing cimport BODY_NONE
-from shardproxy.http1.head cimport give_head
-from shardproxy.http1.names cimport is_idempotent
+from shardproxy.http1.authority cimport same_authority
+from shardproxy.http1.framing cimport BODY_NONE, BODY_TUNNEL
+from shardproxy.http1.head cimport Field, give_head
+from shardproxy.http1.names cimport FIELD_UPGRADE, is_idempotent
 from shardproxy.shm.clock cimport now_ns
 from shardproxy.shm.metrics cimport count, observe_ns
 from .process cimport REQUEST_ID_LENGTH
@@ -42,6 +43,7 @@ cdef class Exchange:
         cdef int index
         count(self.process.cells, self.process.slots.requests, 1)
         self.started_ns = now_ns()
+        self.idle_ns = self.listener.stream_idle_ns
         self.is_request_done = self.framing.kind == BODY_NONE
         index = self.find_route()
         if index < 0:
@@ -89,6 +91,16 @@ cdef class Exchange:
         self.additions.peer_len = len(self.peer)
         self.additions.scheme = <const char*>self.listener.scheme
         self.additions.scheme_len = len(self.listener.scheme)
+        if self.request.says_upgrade:
+            self.ask_upgrade()
+
+    cdef void ask_upgrade(self) noexcept:
+        """Upgrade is hop-by-hop (RFC 9110 §7.8): it goes on only if the route allows that protocol."""
+        cdef const Field* field = self.request.find(FIELD_UPGRADE)
+        if field != NULL and self.request.minor == 1 and self.framing.kind == BODY_NONE:
+            if self.route.allows_upgrade(self.request.base + field.value, field.value_len):
+                self.additions.upgrade = self.request.base + field.value
+                self.additions.upgrade_len = field.value_len
 
     # hot
     cdef void request_body(self, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept:
@@ -112,6 +124,14 @@ cdef class Exchange:
             self.origin.reset(fault)
             self.origin = None
         self.refuse(fault, 0)
+
+    cdef void client_eof(self) noexcept:
+        """The client's half of the tunnel is closed."""
+        self.is_client_done = True
+        if self.is_origin_done:
+            self.finish(Fault.OK)
+        elif self.origin is not None:
+            self.origin.half_close()
 
     cdef void client_lost(self) noexcept:
         if self.is_over:
@@ -168,6 +188,18 @@ cdef class Exchange:
         self.is_answered = True
         count(self.process.cells, self.process.slots.responses[class_of(head.status)], 1)
         self.client.send_head(head, framing)
+        if framing.kind == BODY_TUNNEL:
+            self.is_tunnel = True
+            self.idle_ns = self.listener.tunnel_idle_ns
+            self.client.flush()
+            self.client.resume()
+
+    cdef bint accepts_upgrade(self, Head head) noexcept:
+        """Is this 101 what was asked for?  (RFC 9110 §7.8)"""
+        cdef const Field* field = head.find(FIELD_UPGRADE)
+        return (self.additions.upgrade_len != 0 and field != NULL and head.says_upgrade
+                and same_authority(head.base + field.value, field.value_len,
+                                   self.additions.upgrade, self.additions.upgrade_len))
 
     # hot
     cdef void response_body(self, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept:
@@ -178,6 +210,14 @@ cdef class Exchange:
         self.client.finish()
         observe_ns(self.process.cells, self.route.cluster.slots[self.endpoint].time, now_ns() - self.sent_ns)
         self.finish(Fault.OK)
+
+    cdef void origin_eof(self) noexcept:
+        """The endpoint's half of the tunnel is closed."""
+        self.is_origin_done = True
+        if self.is_client_done:
+            self.finish(Fault.OK)
+        else:
+            self.client.half_close()
 
     cdef void origin_lost(self, int fault) noexcept:
         """The endpoint closed, broke the protocol, or was too slow; it has been closed already."""
@@ -239,7 +279,8 @@ cdef class Exchange:
     # hot
     cdef void account(self, int fault) noexcept:
         cdef Process process = self.process
-        observe_ns(process.cells, process.slots.request_time, now_ns() - self.started_ns)
+        if not self.is_tunnel:
+            observe_ns(process.cells, process.slots.request_time, now_ns() - self.started_ns)
         if self.is_sent:
             count(process.cells, self.route.cluster.slots[self.endpoint].requests, 1)
         if fault != Fault.OK:

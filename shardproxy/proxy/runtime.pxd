@@ -2,6 +2,7 @@
 from libc.stdint cimport int64_t
 
 from shardproxy.balancing.cluster cimport Cluster
+from shardproxy.http1.grammar cimport text
 from shardproxy.http1.head cimport HeadLimits
 from shardproxy.limits.rates cimport RateLimits
 from shardproxy.routing.table cimport Table
@@ -25,6 +26,9 @@ cdef class RouteRuntime:
     cdef readonly ClusterRuntime cluster
     cdef RateLimits limits      # or None
     cdef int64_t timeout_ns     # request sent to response head
+    cdef tuple upgrades         # protocols that may be tunnelled, in lower case
+
+    cdef bint allows_upgrade(self, text protocol, Py_ssize_t n) noexcept
 
 cdef class ListenerRuntime:
     cdef readonly str name
@@ -36,6 +40,7 @@ cdef class ListenerRuntime:
     cdef int64_t request_body_ns
     cdef int64_t idle_ns
     cdef int64_t stream_idle_ns
+    cdef int64_t tunnel_idle_ns
     cdef int connections        # gauge
     cdef int64_t connections_cap
     cdef int accepted           # counter

@@ -23,10 +23,10 @@ class ClusterRuntime:
     ) -> None: ...
 
 class RouteRuntime:
-    """A route: its cluster, its limits, and how long the response head may take (ns)."""
+    """A route: its cluster, its limits, and how long the response head may take (ns), what may be tunnelled."""
 
     cluster: ClusterRuntime
-    def __init__(self, cluster: ClusterRuntime, limits: RateLimits | None, timeout_ns: int) -> None: ...
+    def __init__(self, cluster: ClusterRuntime, limits: RateLimits | None, timeout_ns: int, upgrades: Sequence[bytes] = ()) -> None: ...
 
 class ListenerRuntime:
     """A listener: its routes, what it accepts, and how long it waits."""
@@ -46,6 +46,7 @@ class ListenerRuntime:
         request_body_ns: int,
         idle_ns: int,
         stream_idle_ns: int,
+        tunnel_idle_ns: int,
         connections: int,
         max_connections: int | None,
         accepted: int,

@@ -2,6 +2,8 @@
 
 from collections import namedtuple
 
+from shardproxy.http1.authority cimport same_authority
+
 from libc.stdlib cimport calloc, free
 
 EndpointMetrics = namedtuple("EndpointMetrics", "requests failures time")
@@ -29,15 +31,27 @@ cdef class ClusterRuntime:
 
 
 cdef class RouteRuntime:
-    def __init__(self, ClusterRuntime cluster not None, RateLimits limits, int64_t timeout_ns):
+    def __init__(self, ClusterRuntime cluster not None, RateLimits limits, int64_t timeout_ns, upgrades=()):
         self.cluster = cluster
         self.limits = limits
         self.timeout_ns = timeout_ns
+        self.upgrades = tuple(upgrades)
+        for protocol in self.upgrades:
+            if not isinstance(protocol, bytes):
+                raise TypeError("the protocols of a route's upgrades must be bytes")
+
+    cdef bint allows_upgrade(self, text protocol, Py_ssize_t n) noexcept:
+        cdef bytes allowed
+        for allowed in self.upgrades:
+            if same_authority(allowed, len(allowed), protocol, n):
+                return True
+        return False
 
 
 cdef class ListenerRuntime:
     def __init__(self, str name not None, Table table not None, routes, *, int max_head, int max_fields, max_body,
                  int64_t request_head_ns, int64_t request_body_ns, int64_t idle_ns, int64_t stream_idle_ns,
+                 int64_t tunnel_idle_ns,
                  int connections, max_connections, int accepted, bytes via not None, bytes scheme not None):
         self.name = name
         self.table = table
@@ -48,6 +62,7 @@ cdef class ListenerRuntime:
         self.request_body_ns = request_body_ns
         self.idle_ns = idle_ns
         self.stream_idle_ns = stream_idle_ns
+        self.tunnel_idle_ns = tunnel_idle_ns
         self.connections = connections
         self.connections_cap = UNLIMITED if max_connections is None else max_connections
         self.accepted = accepted

@@ -13,7 +13,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 
 from shardproxy.http1.faults cimport Fault
 from shardproxy.http1.framing cimport (
-    BODY_UNTIL_CLOSE, Framing, Piece, frame_response, read_body, start_reading
+    BODY_TUNNEL, BODY_UNTIL_CLOSE, Framing, Piece, frame_response, read_body, start_reading
 )
 from shardproxy.http1.head cimport HeadLimits, give_head, take_head
 from shardproxy.http1.splice cimport splice_request
@@ -85,6 +85,9 @@ cdef class Upstream(Connection):
     def eof_received(self):
         if self.state == READ_BODY and self.body.kind == BODY_UNTIL_CLOSE:
             self.response_end()
+        elif self.state == READ_BODY and self.body.kind == BODY_TUNNEL and self.exchange is not None:
+            self.exchange.origin_eof()
+            return self.state != CLOSED
         elif self.state == IDLE:
             self.close()
         return False
@@ -166,6 +169,8 @@ cdef class Upstream(Connection):
         Connection.send_body(self, data, at, size)
         if self.state == AWAIT_HEAD:
             self.set_deadline(self.wheel.now_ns + self.exchange.route.timeout_ns)
+        elif self.exchange.is_tunnel:
+            self.set_deadline(self.wheel.now_ns + self.exchange.idle_ns)
 
     # hot
     cdef void finish(self) noexcept:
@@ -251,7 +256,7 @@ cdef class Upstream(Connection):
         fault = head.scan_response(self.input, self.at, &RESPONSE_LIMITS)
         if fault == Fault.OK:
             self.at += head.size
-            if head.status < 200:
+            if head.status < 200 and not (head.status == 101 and self.exchange.accepts_upgrade(head)):
                 self.take_interim(head)
             else:
                 self.take_response(head)
@@ -278,8 +283,8 @@ cdef class Upstream(Connection):
         self.keep_alive = not head.says_close and (head.minor == 1 or head.says_keep_alive)
         start_reading(&self.body, &framing)
         self.state = READ_BODY
-        self.set_deadline(self.wheel.now_ns + self.exchange.listener.stream_idle_ns)
         self.exchange.response_head(head, &framing)
+        self.set_deadline(self.wheel.now_ns + self.exchange.idle_ns)
         if self.body.is_done:
             self.response_end()
 
@@ -292,7 +297,7 @@ cdef class Upstream(Connection):
             self.fail(Fault.RESPONSE_CUT)
             return
         self.at = at + piece.used
-        self.set_deadline(self.wheel.now_ns + self.exchange.listener.stream_idle_ns)
+        self.set_deadline(self.wheel.now_ns + self.exchange.idle_ns)
         if piece.size:
             self.exchange.response_body(data, at + piece.at, piece.size)
         if self.body.is_done and self.state == READ_BODY:

@@ -107,6 +107,7 @@ class Compiler:
             request_body_ns=timeouts.request_body,
             idle_ns=timeouts.idle,
             stream_idle_ns=timeouts.stream_idle,
+            tunnel_idle_ns=timeouts.tunnel_idle,
             connections=slots.gauge(names.listener_connections(listener.name)),
             max_connections=listener.max_connections,
             accepted=slots.counter(names.listener_accepted(listener.name)),
@@ -119,7 +120,8 @@ class Compiler:
     ) -> RouteRuntime:
         chosen = [limits[name] for name in route.rate_limits]
         rate_limits = RateLimits(chosen, self.metrics) if chosen else None
-        return RouteRuntime(clusters[route.cluster], rate_limits, route.timeout)
+        upgrades = [protocol.lower().encode() for protocol in route.upgrade]
+        return RouteRuntime(clusters[route.cluster], rate_limits, route.timeout, upgrades)
 
 
 def build(seat: Seat, process: Process, gauges: Gauges, metrics: Metrics) -> Snapshot:
