@@ -11,7 +11,7 @@ from shardproxy.config import environment
 from shardproxy.config.errors import Misread
 from shardproxy.config.forms import Form
 from shardproxy.config.places import Path, Places
-from shardproxy.config.shapes import Choice, Either, Group, Key, Many, Maybe, Shape, Whole, Word
+from shardproxy.config.shapes import Choice, Either, Flag, Group, Key, Many, Maybe, Shape, Whole, Word
 from shardproxy.config.suggest import one_of, quote, suggestion
 from shardproxy.config.units import Address
 from shardproxy.config.yaml_lines import Mapping, Node, Scalar, Sequence
@@ -96,7 +96,7 @@ class Builder:
             return None
         return self._value(node, maybe.shape, path)
 
-    def _scalar(self, node: Node, shape: Word | Whole | Choice | Either) -> Any:
+    def _scalar(self, node: Node, shape: Word | Whole | Choice | Flag | Either) -> Any:
         if not isinstance(node, Scalar):
             raise Misread(node.line, f"{_found(node)}; this needs {_wanted(shape)}")
         scalar = self._expanded(node)
@@ -117,7 +117,7 @@ class Builder:
         return Scalar(node.line, text, node.quoted)
 
 
-def read_text(text: str, shape: Word | Whole | Choice | Either) -> Any:
+def read_text(text: str, shape: Word | Whole | Choice | Flag | Either) -> Any:
     """What `text` stands for.  Raises `ValueError` with a plain sentence."""
     match shape:
         case Word(form=form):
@@ -128,6 +128,8 @@ def read_text(text: str, shape: Word | Whole | Choice | Either) -> Any:
             return _whole(text, shape)
         case Choice():
             return _choice(text, shape)
+        case Flag():
+            return _flag(text)
         case Either(number=number, words=words):
             return _whole(text, number, words) if text not in words.values else text
 
@@ -145,6 +147,8 @@ def blank(shape: Shape) -> Any:
             return Address()
         case Word(form=Form(word="duration" | "size" | "rate")) | Whole() | Either():
             return 0
+        case Flag():
+            return False
         case _:
             return ""
 
@@ -177,6 +181,12 @@ def _choice(text: str, shape: Choice) -> str:
     raise ValueError(f"{quote(text)} is not {one_of(shape.values)}{hint}")
 
 
+def _flag(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise ValueError(f"{quote(text)} is not true or false")
+    return text == "true"
+
+
 def _unknown(name: str, group: Group) -> str:
     if name in group.later:
         return "is not supported by this version; leave it out"
@@ -196,7 +206,7 @@ def _found(node: Node) -> str:
             return f"found the word {quote(text)}"
 
 
-def _wanted(shape: Word | Whole | Choice | Either) -> str:
+def _wanted(shape: Word | Whole | Choice | Flag | Either) -> str:
     match shape:
         case Word(form=form):
             return f"{form.noun} such as {form.examples[0]}"
@@ -204,5 +214,7 @@ def _wanted(shape: Word | Whole | Choice | Either) -> str:
             return "a whole number"
         case Choice(values=values):
             return one_of(values)
+        case Flag():
+            return "true or false"
         case Either(words=words):
             return f"a whole number or {one_of(words.values)}"

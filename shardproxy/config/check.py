@@ -5,7 +5,9 @@ Every check is a generator of `(path, sentence)` over the configuration.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from shardproxy.config.places import Path
@@ -68,13 +70,14 @@ def every_route_can_win(config: Config) -> Iterator[Finding]:
 
 
 def addresses_do_not_clash(config: Config) -> Iterator[Finding]:
-    taken: list[tuple[str, Address]] = []
+    taken: dict[tuple[str, int], list[tuple[str, Address]]] = defaultdict(list)
     for path, what, address in _binds(config):
-        for other, bound in taken:
+        rivals = taken[address.path, address.port]
+        for other, bound in rivals:
             if overlap(address, bound):
                 yield path, f"{address} is taken already by {other}" + (f" at {bound}" if bound != address else "")
                 break
-        taken.append((what, address))
+        rivals.append((what, address))
 
 
 def buckets_fill_in_time(config: Config) -> Iterator[Finding]:
@@ -119,27 +122,39 @@ def _matches(config: Config) -> Iterator[tuple[Path, Match]]:
 
 
 def _losers(path: Path, listener: Listener) -> Iterator[Finding]:
-    first: dict[tuple[str | None, str], int] = {}
+    taken: dict[str | None, _Taken] = defaultdict(_Taken)
     for index, route in enumerate(listener.routes):
         hosts = route.match.hosts or (None,)
-        winners = {_winner(first, host, route.match) for host in hosts}
+        winners = {taken[host].winner(route.match) for host in hosts}
         if None not in winners:
             earlier = ", ".join(sorted(f"routes[{number}]" for number in winners))
             yield (*path, index, "match"), f"can never win: what it matches goes to {earlier}, which comes first"
         for host in hosts:
-            first.setdefault((host, _pattern(route.match)), index)
+            taken[host].add(route.match, index)
 
 
-def _winner(first: Mapping[tuple[str | None, str], int], host: str | None, match: Match) -> int | None:
-    """The earliest route of this host that takes all that `match` would; cost: the length of its path."""
-    start = match.prefix or match.path or ""
-    patterns = [_pattern(match), *(f"prefix {start[:length]}" for length in range(1, len(start) + 1))]
-    return min((first[host, pattern] for pattern in patterns if (host, pattern) in first), default=None)
+@dataclass
+class _Taken:
+    """What the routes of one host take; paths and prefixes lead to the first route that has them."""
 
+    paths: dict[str, int] = field(default_factory=dict)
+    prefixes: dict[str, int] = field(default_factory=dict)
+    lengths: set[int] = field(default_factory=set)
 
-def _pattern(match: Match) -> str:
-    """A prefix as `prefix /v1/`, so that it differs from the path `/v1/`."""
-    return f"prefix {match.prefix}" if match.prefix is not None else match.path or ""
+    def add(self, match: Match, index: int) -> None:
+        if match.prefix is not None:
+            self.prefixes.setdefault(match.prefix, index)
+            self.lengths.add(len(match.prefix))
+        elif match.path is not None:
+            self.paths.setdefault(match.path, index)
+
+    def winner(self, match: Match) -> int | None:
+        """The earliest route that takes all that `match` would; cost: the number of different prefix lengths."""
+        start = match.path or match.prefix or ""
+        found = [self.prefixes.get(start[:length]) for length in self.lengths]
+        if match.prefix is None:
+            found.append(self.paths.get(start))
+        return min((index for index in found if index is not None), default=None)
 
 
 def _twice(section: str, what: str, names: Iterable[str]) -> Iterator[Finding]:

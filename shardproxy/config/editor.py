@@ -6,7 +6,7 @@ from typing import Any
 
 from shardproxy.config.plain import plain
 from shardproxy.config.schema import Config, Match
-from shardproxy.config.shapes import Choice, Either, Group, Key, Many, Maybe, Shape, Whole, Word, group_of
+from shardproxy.config.shapes import Choice, Either, Flag, Group, Key, Many, Maybe, Shape, Whole, Word, group_of
 
 _REFERENCE = r"\$\{"  # ${NAME} may stand in place of, or within, every value
 _FROM_ENVIRONMENT = {"type": "string", "pattern": _REFERENCE}
@@ -51,6 +51,8 @@ def _schema(shape: Shape, definitions: dict[str, Any]) -> dict[str, Any]:
             return {"type": "string", "pattern": f"{form.pattern}|{_REFERENCE}", "examples": list(form.examples)}
         case Whole() | Choice():
             return {"anyOf": [_exact(shape), _FROM_ENVIRONMENT]}
+        case Flag():
+            return {"anyOf": [{"type": "boolean"}, _FROM_ENVIRONMENT]}
         case Either(number=number, words=words):
             return {"anyOf": [_exact(number), _exact(words), _FROM_ENVIRONMENT]}
         case Many(item=item, least=least):

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from shardproxy.config.plain import plain
 from shardproxy.config.schema import Config
-from shardproxy.config.shapes import Choice, Either, Group, Key, Many, Maybe, Shape, Whole, Word, group_of
+from shardproxy.config.shapes import Choice, Either, Flag, Group, Key, Many, Maybe, Shape, Whole, Word, group_of
 
 _INTRODUCTION = """\
 # Configuration
@@ -80,6 +80,8 @@ def _value(shape: Shape) -> str:
             return f"{_value(number)}, or {_value(words)}"
         case Choice(values=values):
             return ", ".join(f"`{value}`" for value in values)
+        case Flag():
+            return "`true` or `false`"
         case Whole():
             return "whole number" + _bounds(shape)
         case Word(form=form):
@@ -98,6 +100,8 @@ def _default(key: Key) -> str:
         return "**required**"
     if key.otherwise or isinstance(key.shape, Group):
         return key.otherwise
+    if isinstance(key.shape, Flag):
+        return f"`{key.default}`".lower()
     return f"`{plain(key.default, key.shape)}`" if key.default not in (None, ()) else "none"
 
 

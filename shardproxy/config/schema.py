@@ -63,6 +63,10 @@ class Timeouts(Words, frozen=True, kw_only=True):
     idle: Annotated[Timeout, says("How long a kept connection may wait for its next request.")] = _MINUTE
     stream_idle: Annotated[Timeout, says("The longest silence of a response, once its head has come.")] = 5 * _MINUTE
     tunnel_idle: Annotated[Timeout, says("The longest silence of a tunnel (see `upgrade`), both ways.")] = 60 * _MINUTE
+    min_body_rate: Annotated[
+        Size | None,
+        says("Bytes per second that a request's body must bring on average, after `request_body`; left out: any."),
+    ] = None
 
 
 class Match(Words, frozen=True, kw_only=True):
@@ -123,6 +127,14 @@ class Listener(Words, frozen=True, kw_only=True):
     max_fields: Annotated[
         int, Meta(ge=1, le=1000), says("The most header fields of a request; more is answered with 431.")
     ] = 100
+    normalize_path: Annotated[
+        bool,
+        says("Remove dot segments, undo needless escapes and refuse `%00`, before routing and for the endpoint."),
+    ] = False
+    merge_slashes: Annotated[bool, says("Make `//` in a path one slash.")] = False
+    escaped_slashes: Annotated[
+        Literal["keep", "reject", "unescape"], says("What becomes of `%2F` and `%5C` in a path.")
+    ] = "keep"
     via: Annotated[Token | None, says("The name to give in `Via` fields.", otherwise="no such field")] = None
 
 

@@ -42,6 +42,11 @@ class Choice:
 
 
 @dataclass(frozen=True)
+class Flag:
+    """`true` or `false`."""
+
+
+@dataclass(frozen=True)
 class Many:
     """A list; if written at all, it has at least `least` items."""
 
@@ -93,7 +98,7 @@ class Key:
     otherwise: str = ""
 
 
-Shape: TypeAlias = Word | Whole | Choice | Many | Maybe | Either | Group
+Shape: TypeAlias = Word | Whole | Choice | Flag | Many | Maybe | Either | Group
 
 
 @cache
@@ -129,6 +134,8 @@ def _shape(kind: inspect.Type, extra: Mapping[str, Any]) -> Shape:
             return Many(_shape(item, {}), extra.get("least", 0))
         case inspect.UnionType(types=types):
             return _union(types, extra)
+        case inspect.BoolType():
+            return Flag()
         case inspect.LiteralType(values=values):
             return Choice(tuple(map(str, values)), extra.get("later", frozenset()))
         case inspect.IntType(ge=least, le=most):

@@ -40,6 +40,17 @@ cdef inline bint is_authority(text p, text end) noexcept nogil:
     return after + 1 == end or (end - after <= 6 and 0 <= parse_digits(after + 1, end) <= 65535)
 
 
+cdef inline bint has_port(text p, text end) noexcept nogil:
+    """Of something that is an authority: does a port stand at its end?"""
+    while end > p:
+        end -= 1
+        if end[0] == b':':
+            return True
+        if end[0] < b'0' or end[0] > b'9':
+            return False
+    return False
+
+
 cdef inline bint same_authority(text a, Py_ssize_t a_len, text b, Py_ssize_t b_len) noexcept nogil:
     """Equal but for the case of ASCII letters (RFC 3986 §6.2.2.1)."""
     cdef Py_ssize_t i

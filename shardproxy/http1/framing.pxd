@@ -34,6 +34,8 @@ cdef struct Piece:
     Py_ssize_t at
     Py_ssize_t size
     Py_ssize_t used
+    Py_ssize_t trailer_at       # bytes of the trailer section, behind the last chunk
+    Py_ssize_t trailer_size
 
 cdef void start_reading(BodyReader* reader, const Framing* framing) noexcept nogil
 cdef int read_chunked(BodyReader* reader, text p, Py_ssize_t n, Piece* piece) noexcept nogil
@@ -45,7 +47,7 @@ cdef inline int read_body(BodyReader* reader, text p, Py_ssize_t n, Piece* piece
     Uses `piece.used` bytes, of which `piece.size` at `piece.at` are payload.  Call again until all bytes are used or
     `reader.is_done`; bytes after that belong to the next message.
     """
-    piece.at = 0
+    piece.at = piece.trailer_size = 0
     if reader.kind == BODY_LENGTH:
         piece.size = piece.used = n if n < reader.left else <Py_ssize_t>reader.left
         reader.left -= piece.size

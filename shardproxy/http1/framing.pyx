@@ -99,6 +99,7 @@ cdef int read_chunked(BodyReader* reader, text p, Py_ssize_t n, Piece* piece) no
     cdef Py_ssize_t i = 0
     cdef int fault
     piece.size = 0
+    piece.trailer_at = 0
     while i < n and not reader.is_done:
         if reader.state == CHUNK_DATA:
             piece.at = i
@@ -111,8 +112,10 @@ cdef int read_chunked(BodyReader* reader, text p, Py_ssize_t n, Piece* piece) no
             return Fault.OK
         if reader.state < TRAILER_NAME_FIRST:
             fault = step_chunk(reader, <unsigned char>p[i])
+            piece.trailer_at = i + 1
         else:
             fault = step_trailer(reader, <unsigned char>p[i])
+            piece.trailer_size = i + 1 - piece.trailer_at
         if fault != Fault.OK:
             return fault
         i += 1

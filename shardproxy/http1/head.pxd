@@ -52,6 +52,7 @@ cdef class Head:
     cdef int scan_request(self, bytes source, Py_ssize_t at, const HeadLimits* limits) noexcept
     cdef int scan_response(self, bytes source, Py_ssize_t at, const HeadLimits* limits) noexcept
     cdef const Field* find(self, FieldKind kind) noexcept
+    cdef void pass_on(self, FieldKind kind) noexcept
     cdef inline bint has(self, FieldKind kind) noexcept:
         return (self.seen >> <int>kind) & 1
 
@@ -64,6 +65,7 @@ cdef class Head:
     cdef int nominate(self, text name, Py_ssize_t n) noexcept
     cdef int scan_request_line(self, text* at, text end, const HeadLimits* limits) noexcept
     cdef int read_target(self, text p, text end) noexcept
+    cdef int read_connect_target(self, text p, text end) noexcept
     cdef int read_absolute_target(self, text p, text end) noexcept
     cdef int scan_version(self, text* at, text p, text end) noexcept
     cdef int short_version(self, text p, text end) noexcept

@@ -11,7 +11,7 @@ from libc.stdint cimport uint16_t, uint32_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memchr, memcmp
 
-from .authority cimport is_authority, same_authority
+from .authority cimport has_port, is_authority, same_authority
 from .faults cimport Fault
 from .grammar cimport (
     SP_TARGET, SP_TOKEN, SP_VALUE, ZERO, is_space, parse_digits, skip_class, skip_space, sp_same, text, trim_space
@@ -92,6 +92,13 @@ cdef class Head:
                 if self.fields[i].kind == <int>kind:
                     return &self.fields[i]
         return NULL
+
+    cdef void pass_on(self, FieldKind kind) noexcept:
+        """Fields of a kind that would end here go on after all."""
+        cdef uint32_t i
+        for i in range(self.count):
+            if self.fields[i].kind == <int>kind:
+                self.fields[i].hop = False
 
     # hot
     cdef void begin(self, bytes source) noexcept:
@@ -185,7 +192,7 @@ cdef class Head:
         """origin-form, absolute-form or asterisk-form (RFC 9112 §3.2); authority-form belongs to CONNECT."""
         cdef text query
         if self.method == METHOD_CONNECT:
-            return Fault.CONNECT_REFUSED
+            return self.read_connect_target(p, end)
         if p[0] == b'/':
             query = <text>memchr(p, b'?', end - p)
             self.path = p - self.base
@@ -196,6 +203,17 @@ cdef class Head:
             self.path_len = 1
             return Fault.OK
         return self.read_absolute_target(p, end)
+
+    cdef int read_connect_target(self, text p, text end) noexcept:
+        """authority-form: host and port, both there (RFC 9112 §3.2.3)."""
+        if not is_authority(p, end) or (end - 1)[0] < b'0' or (end - 1)[0] > b'9' or not has_port(p, end):
+            return Fault.BAD_TARGET
+        self.is_absolute = True
+        self.host = p - self.base
+        self.host_len = end - p
+        self.path = end - self.base
+        self.path_len = 0
+        return Fault.OK
 
     cdef int read_absolute_target(self, text p, text end) noexcept:
         """http://authority/path?query: the authority counts, Host has to say the same (RFC 9112 §3.2.2)."""

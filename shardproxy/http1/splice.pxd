@@ -28,11 +28,14 @@ cdef struct RequestAdditions:
     Py_ssize_t scheme_len
     text request_id
     Py_ssize_t request_id_len
+    text path               # in place of the head's, when it was normalised; length 0 = as it came
+    Py_ssize_t path_len
     text upgrade            # the protocol that is asked for and allowed; length 0 = none
     Py_ssize_t upgrade_len
     text fallback_host      # Host for a request that has none (HTTP/1.0)
     Py_ssize_t fallback_host_len
 
+cdef void splice_trailers(Scratch out, text p, Py_ssize_t n) noexcept
 cdef void splice_request(Scratch out, Head head, const Framing* framing, const RequestAdditions* additions,
                          bytes via) noexcept
 cdef void splice_response(Scratch out, Head head, const Framing* framing, bytes connection, bytes date, bytes via) noexcept

@@ -2,10 +2,10 @@
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdlib cimport free, realloc
-from libc.string cimport memcpy
+from libc.string cimport memchr, memcpy
 
 from .framing cimport BODY_CHUNKED, BODY_NONE, Framing
-from .grammar cimport ZERO, text
+from .grammar cimport ZERO, sp_same, text
 from .head cimport Field, Head
 from .names cimport *
 
@@ -92,7 +92,7 @@ cdef void splice_request(Scratch out, Head head, const Framing* framing, const R
 
     Cost: one copy of the head.  `additions` tell of the client; `via` is a whole field line or empty.
     """
-    add_request_line(out, head)
+    add_request_line(out, head, additions)
     out.add(b"Host: ", 6)
     if head.host_len:
         out.add(head.base + head.host, head.host_len)
@@ -125,11 +125,14 @@ cdef void splice_request(Scratch out, Head head, const Framing* framing, const R
 
 
 # hot
-cdef void add_request_line(Scratch out, Head head) noexcept:
+cdef void add_request_line(Scratch out, Head head, const RequestAdditions* additions) noexcept:
     cdef uint32_t target_end = head.target + head.target_len
     out.add(head.base, head.method_len)
     out.add(b" ", 1)
-    if not head.is_absolute:
+    if additions.path_len:
+        out.add(additions.path, additions.path_len)
+        out.add(head.base + head.path + head.path_len, target_end - head.path - head.path_len)
+    elif not head.is_absolute:
         out.add(head.base + head.target, head.target_len)
     elif head.path == target_end and head.method == METHOD_OPTIONS:
         out.add(b"*", 1)
@@ -182,10 +185,34 @@ cdef void splice_response(Scratch out, Head head, const Framing* framing, bytes 
     out.add(b"\r\n", 2)
 
 
+cdef void splice_trailers(Scratch out, text p, Py_ssize_t n) noexcept:
+    """The field lines of a trailer section that may go on; its empty line is left to the caller.
+
+    What frames, routes, or describes the content has no business behind it (RFC 9110 §6.5.1)."""
+    cdef text end = p + n
+    cdef text line
+    cdef text colon
+    while p < end and p[0] != b'\r':
+        line = p
+        colon = <text>memchr(line, b':', end - line)
+        p = <text>memchr(line, b'\n', end - line)
+        if colon == NULL or p == NULL:
+            return
+        p += 1
+        if classify(line, colon - line) == FIELD_OTHER and not describes_content(line, colon - line):
+            out.add(line, p - line)
+
+
+cdef bint describes_content(text name, Py_ssize_t n) noexcept:
+    return ((n > 8 and sp_same(name, b"content-", 8)) or (n == 10 and sp_same(name, b"set-cookie", 10))
+            or (n == 13 and sp_same(name, b"authorization", 13)) or (n == 13 and sp_same(name, b"cache-control", 13))
+            or (n == 8 and sp_same(name, b"location", 8)) or (n == 16 and sp_same(name, b"www-authenticate", 16)))
+
+
 # For tests ---------------------------------------------------------------------------------------------------------
 
 def forwarded_request(Head head not None, *, bytes peer=b"192.0.2.1", bytes request_id=b"id", bytes via=b"",
-                      bytes upgrade=b"", bint chunked=False):
+                      bytes upgrade=b"", bytes path=b"", bint chunked=False):
     """The request as it goes on to an origin that is called `origin.test`."""
     cdef Scratch out = Scratch()
     cdef RequestAdditions additions
@@ -194,6 +221,7 @@ def forwarded_request(Head head not None, *, bytes peer=b"192.0.2.1", bytes requ
     additions.scheme, additions.scheme_len = b"http", 4
     additions.request_id, additions.request_id_len = request_id, len(request_id)
     additions.upgrade, additions.upgrade_len = upgrade, len(upgrade)
+    additions.path, additions.path_len = path, len(path)
     additions.fallback_host, additions.fallback_host_len = b"origin.test", 11
     splice_request(out, head, &framing, &additions, via)
     return out.take()

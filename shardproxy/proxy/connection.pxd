@@ -22,6 +22,7 @@ cdef class Connection(End):
     cdef BodyReader body            # of the message that comes in
     # writing
     cdef BodyKind sending           # how the body that goes out is framed
+    cdef bytearray trailers         # that go out behind it; None = none
     cdef int written                # counter of bytes, or NOT_COUNTED
 
     cdef void cork(self) noexcept

@@ -9,6 +9,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from shardproxy.http1.faults cimport Fault
 from shardproxy.http1.framing cimport BODY_CHUNKED
 from shardproxy.http1.head cimport find_head_end
+from shardproxy.http1.splice cimport splice_trailers
 from shardproxy.shm.metrics cimport count
 
 
@@ -68,8 +69,18 @@ cdef class Connection(End):
     cdef void finish(self) noexcept:
         if self.sending == BODY_CHUNKED:
             self.cork()
-            self.process.scratch.add(b"0\r\n\r\n", 5)
+            self.process.scratch.add(b"0\r\n", 3)
+            if self.trailers is not None:
+                splice_trailers(self.process.scratch, <const char*>self.trailers, len(self.trailers))
+            self.process.scratch.add(b"\r\n", 2)
+        self.trailers = None
         self.flush()
+
+    cdef void keep_trailers(self, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept:
+        """The bytes of a trailer section; the reader has checked them and bounds them."""
+        if self.trailers is None:
+            self.trailers = bytearray()
+        self.trailers += data[at:at + size]
 
     # hot
     cdef void flush(self) noexcept:

@@ -5,12 +5,11 @@
         └────────────────────────────────────┤      release, to be closed ──> LINGER ──> CLOSED
                                              └─ 101 ──> TUNNEL ──> CLOSED
 
-Requests are answered one after the other, in order; what a client pipelines waits in `input`, bounded.  Closing lingers
-(RFC 9112 §9.6) when the client may still be sending: a close with unread bytes would make the kernel send a reset, which
-can overtake our last answer.
+Requests are answered one after the other, in order; what a client pipelines waits in `input`, bounded.
 """
 
 cimport cython
+from libc.stdint cimport int64_t
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 
 from shardproxy.http1.faults cimport Fault
@@ -21,112 +20,20 @@ from shardproxy.http1.grammar cimport SP_TOKEN, sp_class
 from shardproxy.http1.head cimport Field, give_head, take_head
 from shardproxy.http1.names cimport FIELD_UPGRADE, METHOD_HEAD
 from shardproxy.http1.splice cimport splice_response
-from shardproxy.shm.gauges cimport gauge_add, gauge_reserve
 from shardproxy.shm.metrics cimport count
 from .answer cimport closes, has_reply, write_reply
-from .connection cimport WRITE_NOW_BYTES
+from .client cimport AWAIT_END, CLOSED, LINGER, READ_BODY, READ_HEAD, TUNNEL
+from .connection cimport Connection
+from .exchange cimport Exchange
 from .runtime cimport UNLIMITED
-
-import socket
-import struct
-
 
 cdef enum:
     PIPELINE_BYTES = 65536          # what may wait behind the exchange that is under way
     MAX_BLANK_LINES = 4             # before a request line (RFC 9112 §2.2)
-    LINGER_BYTES = 1 << 20
-    LINGER_NS = 2_000_000_000
-    CLOSING_NS = 10_000_000_000     # for the client to read what it was sent
-
-RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 @cython.final
-cdef class Downstream(Connection):
-
-    def __init__(self, Process process not None, ListenerRuntime listener not None):
-        self.process = process
-        self.wheel = process.wheel
-        self.listener = listener
-        self.written = process.slots.bytes_out
-
-    def __repr__(self):
-        names = ("reading a head", "reading a body", "awaiting a response", "a tunnel", "lingering", "closed")
-        return f"<Downstream {self.peer.decode()} {names[<int>self.state]}>"
-
-    # Life of the connection ----------------------------------------------------------------------------------------
-
-    def connection_made(self, transport):
-        self.transport = transport
-        self.write = transport.write
-        transport.set_write_buffer_limits(high=WRITE_NOW_BYTES)
-        peer = transport.get_extra_info("peername")
-        self.peer = peer[0].encode() if isinstance(peer, tuple) else b"unknown"
-        self.process.clients.add(self)
-        count(self.process.cells, self.listener.accepted, 1)
-        if self.admit():
-            self.set_deadline(self.wheel.now_ns + self.listener.request_head_ns)
-        else:
-            self.refuse(Fault.OVERFLOW)
-
-    cdef bint admit(self) noexcept:
-        """Count in, unless the listener has as many connections as allowed, over all workers."""
-        if self.listener.connections_cap == UNLIMITED:
-            gauge_add(self.process.gauge_cells, self.listener.connections, 1)
-            self.is_counted = True
-        else:
-            self.is_counted = gauge_reserve(self.process.gauge_cells, self.listener.connections,
-                                            self.listener.connections_cap)
-        return self.is_counted
-
-    def connection_lost(self, exc):
-        cdef Exchange exchange = self.exchange
-        self.state = CLOSED
-        self.exchange = None
-        self.stop_timer()
-        self.process.clients.discard(self)
-        if self.is_counted:
-            self.is_counted = False
-            gauge_add(self.process.gauge_cells, self.listener.connections, -1)
-        self.transport = self.write = self.input = self.partial = None
-        if exchange is not None:
-            exchange.client_lost()
-
-    def eof_received(self):
-        """The client sends no more.  After a complete request it may still be waiting for the answer."""
-        self.saw_eof = True
-        if self.state == READ_BODY:
-            self.exchange.request_failed(Fault.TRUNCATED_REQUEST)
-            return False
-        if self.state == TUNNEL:
-            self.exchange.client_eof()
-            return self.state == TUNNEL
-        return self.state == AWAIT_END
-
-    cdef void timed_out(self) noexcept:
-        if self.state == READ_HEAD and (self.partial is not None or self.blank_lines):
-            self.refuse(Fault.HEAD_TIMEOUT)
-        elif self.state == READ_HEAD and not self.is_blocked:
-            self.close()
-        elif self.state == READ_BODY and self.is_held:
-            self.set_deadline(self.wheel.now_ns + self.listener.request_body_ns)
-        elif self.state == READ_BODY:
-            self.exchange.request_failed(Fault.BODY_TIMEOUT)
-        else:
-            self.abort()
-
-    @property
-    def is_idle(self):
-        return self.state == READ_HEAD and self.partial is None and not self.is_blocked
-
-    def close_idle(self):
-        if self.is_idle:
-            self.close()
-
-    def cut(self):
-        was_busy = self.exchange is not None
-        self.abort()
-        return was_busy
+cdef class Downstream(Client):
 
     # The client to us ----------------------------------------------------------------------------------------------
 
@@ -242,6 +149,7 @@ cdef class Downstream(Connection):
             self.set_deadline(0)
         else:
             self.state = READ_BODY
+            self.body_since_ns = self.wheel.now_ns
             self.set_deadline(self.wheel.now_ns + self.listener.request_body_ns)
         exchange.begin()
 
@@ -259,13 +167,21 @@ cdef class Downstream(Connection):
             exchange.request_failed(fault)
             return
         self.at = at + piece.used
-        self.set_deadline(self.wheel.now_ns + self.listener.request_body_ns)
+        self.set_deadline(self.body_deadline())
         if piece.size:
             exchange.request_body(data, at + piece.at, piece.size)
         if self.body.is_done and self.state == READ_BODY:
             self.state = AWAIT_END
             self.set_deadline(0)
             exchange.request_end()
+
+    cdef int64_t body_deadline(self) noexcept:
+        """The longest silence; and with a minimum rate, no later than the bytes so far allow (Apache's mod_reqtimeout)."""
+        cdef int64_t deadline = self.wheel.now_ns + self.listener.request_body_ns
+        if self.listener.ns_per_body_byte == 0:
+            return deadline
+        return min(deadline, self.body_since_ns + self.listener.request_body_ns
+                   + <int64_t>(self.body.seen * self.listener.ns_per_body_byte))
 
     cdef void read_tunnel(self) noexcept:
         cdef bytes data = self.input
@@ -309,6 +225,18 @@ cdef class Downstream(Connection):
         splice_response(self.process.scratch, head, &sent, self.connection_line(), self.process.date_line,
                         self.listener.via)
 
+    cdef void open_tunnel(self) noexcept:
+        """The endpoint is reached: 200 without a body, and from here on bytes go as they come (RFC 9110 §9.3.6)."""
+        self.state = TUNNEL
+        self.keep_alive = False
+        self.sending = BODY_TUNNEL
+        self.cork()
+        self.process.scratch.add(b"HTTP/1.1 200 Connection Established\r\n", 37)
+        self.process.scratch.add_bytes(self.process.date_line)
+        self.process.scratch.add(b"\r\n", 2)
+        self.flush()
+        self.resume()
+
     cdef bytes upgrade_lines(self, Head head):
         cdef const Field* field = head.find(FIELD_UPGRADE)
         return b"Connection: upgrade\r\nUpgrade: %s\r\n" % head.base[field.value:field.value + field.value_len]
@@ -339,38 +267,10 @@ cdef class Downstream(Connection):
         self.sending = BODY_NONE
         self.flush()
 
-    cdef void pause(self) noexcept:
-        self.set_pauses(True, self.is_full)
-
     cdef void resume(self) noexcept:
         self.set_pauses(False, self.is_full)
         if self.state == TUNNEL and self.input is not None:
             self.read()
-
-    cdef void set_pauses(self, bint is_held, bint is_full) noexcept:
-        """The client is read from only if neither the exchange nor the amount of pipelined bytes speaks against it."""
-        cdef bint was_paused = self.is_held or self.is_full
-        self.is_held, self.is_full = is_held, is_full
-        if (is_held or is_full) != was_paused and self.transport is not None and self.state != CLOSED:
-            if was_paused:
-                self.transport.resume_reading()
-            else:
-                self.transport.pause_reading()
-
-    def pause_writing(self):
-        self.is_blocked = True
-        if self.exchange is not None:
-            self.exchange.client_blocked()
-
-    def resume_writing(self):
-        self.is_blocked = False
-        if self.exchange is not None:
-            self.exchange.client_writable()
-
-    cdef void reset(self, int fault) noexcept:
-        """The response is broken off, and has to look like it."""
-        self.flush()
-        self.abort()
 
     # hot
     cdef void release(self) noexcept:
@@ -392,34 +292,3 @@ cdef class Downstream(Connection):
         self.set_pauses(False, False)
         self.set_deadline(self.wheel.now_ns + self.listener.idle_ns)
         self.read()
-
-    # Endings -------------------------------------------------------------------------------------------------------
-
-    cdef void linger(self) noexcept:
-        """Say that nothing more comes, and read over what the client is still sending, within bounds."""
-        if self.transport is None or self.saw_eof or not self.transport.can_write_eof():
-            self.close()
-            return
-        self.state = LINGER
-        self.input = self.partial = None
-        self.linger_left = LINGER_BYTES
-        self.set_pauses(False, False)
-        self.set_deadline(self.wheel.now_ns + LINGER_NS)
-        self.transport.write_eof()
-
-    cdef void close(self) noexcept:
-        """Close when all is written; a client that does not read it is not waited for for ever."""
-        if self.state != CLOSED and self.transport is not None:
-            self.state = CLOSED
-            self.set_deadline(self.wheel.now_ns + CLOSING_NS)
-            self.transport.close()
-
-    cdef void abort(self) noexcept:
-        """Close at once, with a reset: a body that ends with the connection would look complete otherwise."""
-        self.state = CLOSED
-        self.stop_timer()
-        if self.transport is not None:
-            sock = self.transport.get_extra_info("socket")
-            if sock is not None:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
-            self.transport.abort()

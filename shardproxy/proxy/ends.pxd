@@ -10,7 +10,9 @@ cdef class End(Timed):
     # the exchange to the end: messages
     cdef void send_head(self, Head head, const Framing* framing) noexcept
     cdef void send_body(self, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept
+    cdef void keep_trailers(self, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept  # they go out with finish()
     cdef void finish(self) noexcept                     # the message is complete
+    cdef void open_tunnel(self) noexcept                # CONNECT: from here on bytes go as they come
     cdef void half_close(self) noexcept                 # a tunnel: the other side sends no more
     cdef void flush(self) noexcept                      # let go what is held to be joined
     # only to the client

@@ -8,7 +8,13 @@ cdef class End(Timed):
     cdef void send_body(self, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept:
         pass
 
+    cdef void keep_trailers(self, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept:
+        pass
+
     cdef void finish(self) noexcept:
+        pass
+
+    cdef void open_tunnel(self) noexcept:
         pass
 
     cdef void half_close(self) noexcept:

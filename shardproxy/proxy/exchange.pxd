@@ -35,6 +35,7 @@ cdef class Exchange:
     cdef int64_t sent_ns
     cdef RequestAdditions additions
     cdef char[40] request_id
+    cdef bytes path                 # the normalised one, or None: as it came
     cdef bytes peer                 # what additions.peer points into
 
     # from the client
@@ -52,6 +53,7 @@ cdef class Exchange:
     cdef void interim_head(self, Head head) noexcept
     cdef void response_head(self, Head head, const Framing* framing) noexcept
     cdef void response_body(self, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept
+    cdef void response_trailers(self, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept
     cdef void response_end(self) noexcept
     cdef void origin_eof(self) noexcept
     cdef void origin_lost(self, int fault) noexcept
@@ -63,6 +65,9 @@ cdef class Exchange:
     cdef void ask(self, Source source, bint fresh) noexcept
     cdef void describe_client(self) noexcept
     cdef void ask_upgrade(self) noexcept
+    cdef bint begin_connect(self) noexcept
+    cdef void open_tunnel(self) noexcept
+    cdef bint normalize(self) noexcept
     cdef bint accepts_upgrade(self, Head head) noexcept
     cdef void send_request(self) noexcept
     cdef bint can_resend(self) noexcept

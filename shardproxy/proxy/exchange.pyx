@@ -16,7 +16,8 @@ from shardproxy.http1.faults cimport Fault
 from shardproxy.http1.authority cimport same_authority
 from shardproxy.http1.framing cimport BODY_NONE, BODY_TUNNEL
 from shardproxy.http1.head cimport Field, give_head
-from shardproxy.http1.names cimport FIELD_UPGRADE, is_idempotent
+from shardproxy.http1.paths cimport normal_path
+from shardproxy.http1.names cimport FIELD_UPGRADE, METHOD_CONNECT, is_idempotent
 from shardproxy.shm.clock cimport now_ns
 from shardproxy.shm.metrics cimport count, observe_ns
 from .process cimport REQUEST_ID_LENGTH
@@ -45,11 +46,15 @@ cdef class Exchange:
         self.started_ns = now_ns()
         self.idle_ns = self.listener.stream_idle_ns
         self.is_request_done = self.framing.kind == BODY_NONE
+        if self.listener.normalizes_paths and not self.normalize():
+            return
         index = self.find_route()
         if index < 0:
             self.refuse(Fault.NO_ROUTE, 0)
             return
         self.route = <RouteRuntime>self.listener.routes[index]
+        if self.request.method == METHOD_CONNECT and not self.begin_connect():
+            return
         if self.route.limits is not None:
             wait = self.route.limits.admit(self.started_ns)
             if wait:
@@ -60,9 +65,33 @@ cdef class Exchange:
     # hot
     cdef int find_route(self) noexcept:
         cdef Head head = self.request
+        if self.path is not None:
+            return self.listener.table.find(head.base + head.host, head.host_len, self.path, len(self.path))
         if head.path_len == 0 or head.base[head.path] == b'*':
             return self.listener.table.find(head.base + head.host, head.host_len, b"/", 1)
         return self.listener.table.find(head.base + head.host, head.host_len, head.base + head.path, head.path_len)
+
+    cdef bint normalize(self) noexcept:
+        """The path as the listener wants it, for routing and for the origin alike; false when it was refused."""
+        cdef Head head = self.request
+        cdef int fault = Fault.OK
+        if head.path_len and head.base[head.path] == b'/':
+            self.path = normal_path(head.base + head.path, head.path_len, &self.listener.path_rules, &fault)
+        if fault != Fault.OK:
+            self.refuse(fault, 0)
+            return False
+        if self.path is not None:
+            self.additions.path = <const char*>self.path
+            self.additions.path_len = len(self.path)
+        return True
+
+    cdef bint begin_connect(self) noexcept:
+        """A tunnel by CONNECT (RFC 9110 §9.3.6): only where the route allows it, and without a body."""
+        if not self.route.allows_upgrade(b"connect", 7):
+            self.refuse(Fault.CONNECT_REFUSED, 0)
+        elif self.framing.kind != BODY_NONE:
+            self.refuse(Fault.BAD_LENGTH, 0)
+        return not self.is_over
 
     # hot
     cdef void choose_origin(self) noexcept:
@@ -71,7 +100,7 @@ cdef class Exchange:
             self.refuse(Fault.OVERFLOW, OVERFLOW_RETRY_S)
             return
         self.describe_client()
-        self.ask(<Source>self.route.cluster.sources[self.endpoint], False)
+        self.ask(<Source>self.route.cluster.sources[self.endpoint], self.request.method == METHOD_CONNECT)
 
     # hot
     cdef void ask(self, Source source, bint fresh) noexcept:
@@ -157,9 +186,19 @@ cdef class Exchange:
     # hot
     cdef void origin_ready(self, End origin) noexcept:
         self.origin = origin
-        self.send_request()
+        if self.request.method == METHOD_CONNECT:
+            self.open_tunnel()
+        else:
+            self.send_request()
         if self.is_client_blocked:
             origin.pause()
+
+    cdef void open_tunnel(self) noexcept:
+        self.sent_ns = now_ns()
+        self.is_sent = self.is_answered = self.is_tunnel = True
+        self.idle_ns = self.listener.tunnel_idle_ns
+        self.origin.open_tunnel()
+        self.client.open_tunnel()
 
     # hot
     cdef void send_request(self) noexcept:
@@ -204,6 +243,11 @@ cdef class Exchange:
     # hot
     cdef void response_body(self, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept:
         self.client.send_body(data, at, size)
+
+    cdef void response_trailers(self, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept:
+        """They go on only to who said `TE: trailers` (RFC 9110 §6.5.1)."""
+        if self.request.wants_trailers:
+            self.client.keep_trailers(data, at, size)
 
     # hot
     cdef void response_end(self) noexcept:

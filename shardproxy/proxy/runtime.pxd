@@ -4,6 +4,7 @@ from libc.stdint cimport int64_t
 from shardproxy.balancing.cluster cimport Cluster
 from shardproxy.http1.grammar cimport text
 from shardproxy.http1.head cimport HeadLimits
+from shardproxy.http1.paths cimport PathRules
 from shardproxy.limits.rates cimport RateLimits
 from shardproxy.routing.table cimport Table
 from .ends cimport Source
@@ -41,6 +42,9 @@ cdef class ListenerRuntime:
     cdef int64_t idle_ns
     cdef int64_t stream_idle_ns
     cdef int64_t tunnel_idle_ns
+    cdef double ns_per_body_byte    # at the least rate that a request's body may have; 0 = any
+    cdef bint normalizes_paths
+    cdef PathRules path_rules
     cdef int connections        # gauge
     cdef int64_t connections_cap
     cdef int accepted           # counter

@@ -3,10 +3,13 @@
 from collections import namedtuple
 
 from shardproxy.http1.authority cimport same_authority
+from shardproxy.http1.paths cimport SLASHES_KEEP, SLASHES_REJECT, SLASHES_UNESCAPE, PathRules
 
 from libc.stdlib cimport calloc, free
 
 EndpointMetrics = namedtuple("EndpointMetrics", "requests failures time")
+
+ESCAPED_SLASHES = {"keep": SLASHES_KEEP, "reject": SLASHES_REJECT, "unescape": SLASHES_UNESCAPE}
 
 cdef enum:
     MAX_TARGET = 16384      # bytes; longer targets get 414
@@ -51,7 +54,8 @@ cdef class RouteRuntime:
 cdef class ListenerRuntime:
     def __init__(self, str name not None, Table table not None, routes, *, int max_head, int max_fields, max_body,
                  int64_t request_head_ns, int64_t request_body_ns, int64_t idle_ns, int64_t stream_idle_ns,
-                 int64_t tunnel_idle_ns,
+                 int64_t tunnel_idle_ns, int64_t min_body_rate, bint normalize_path, bint merge_slashes,
+                 str escaped_slashes not None,
                  int connections, max_connections, int accepted, bytes via not None, bytes scheme not None):
         self.name = name
         self.table = table
@@ -63,6 +67,10 @@ cdef class ListenerRuntime:
         self.idle_ns = idle_ns
         self.stream_idle_ns = stream_idle_ns
         self.tunnel_idle_ns = tunnel_idle_ns
+        self.ns_per_body_byte = 1e9 / min_body_rate if min_body_rate else 0
+        self.path_rules = PathRules(normalize=normalize_path, merge_slashes=merge_slashes,
+                                    escaped_slashes=ESCAPED_SLASHES[escaped_slashes])
+        self.normalizes_paths = normalize_path or merge_slashes or self.path_rules.escaped_slashes != SLASHES_KEEP
         self.connections = connections
         self.connections_cap = UNLIMITED if max_connections is None else max_connections
         self.accepted = accepted

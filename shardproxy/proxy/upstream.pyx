@@ -13,9 +13,10 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 
 from shardproxy.http1.faults cimport Fault
 from shardproxy.http1.framing cimport (
-    BODY_TUNNEL, BODY_UNTIL_CLOSE, Framing, Piece, frame_response, read_body, start_reading
+    BODY_CHUNKED, BODY_TUNNEL, BODY_UNTIL_CLOSE, Framing, Piece, frame_response, read_body, start_reading
 )
 from shardproxy.http1.head cimport HeadLimits, give_head, take_head
+from shardproxy.http1.names cimport FIELD_TRAILER
 from shardproxy.http1.splice cimport splice_request
 from .connection cimport NOT_COUNTED, WRITE_NOW_BYTES
 
@@ -179,6 +180,14 @@ cdef class Upstream(Connection):
         if self.state == AWAIT_HEAD:
             self.set_deadline(self.wheel.now_ns + self.exchange.route.timeout_ns)
 
+    cdef void open_tunnel(self) noexcept:
+        cdef Framing tunnel = Framing(kind=BODY_TUNNEL, length=0)
+        self.is_request_done = True
+        self.sending = BODY_TUNNEL
+        self.state = READ_BODY
+        start_reading(&self.body, &tunnel)
+        self.set_deadline(self.wheel.now_ns + self.exchange.idle_ns)
+
     cdef void pause(self) noexcept:
         if not self.is_paused and self.transport is not None and self.state != CLOSED:
             self.is_paused = True
@@ -282,6 +291,8 @@ cdef class Upstream(Connection):
             return
         self.keep_alive = not head.says_close and (head.minor == 1 or head.says_keep_alive)
         start_reading(&self.body, &framing)
+        if self.exchange.request.wants_trailers and framing.kind == BODY_CHUNKED:
+            head.pass_on(FIELD_TRAILER)
         self.state = READ_BODY
         self.exchange.response_head(head, &framing)
         self.set_deadline(self.wheel.now_ns + self.exchange.idle_ns)
@@ -300,6 +311,8 @@ cdef class Upstream(Connection):
         self.set_deadline(self.wheel.now_ns + self.exchange.idle_ns)
         if piece.size:
             self.exchange.response_body(data, at + piece.at, piece.size)
+        if piece.trailer_size:
+            self.exchange.response_trailers(data, at + piece.trailer_at, piece.trailer_size)
         if self.body.is_done and self.state == READ_BODY:
             self.response_end()
 

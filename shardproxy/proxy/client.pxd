@@ -1,0 +1,35 @@
+# A client's connection, whatever is spoken on it.
+from libc.stdint cimport int64_t
+
+from .connection cimport Connection
+from .exchange cimport Exchange
+from .process cimport Process
+from .runtime cimport ListenerRuntime
+
+cdef enum ClientState:
+    READ_HEAD = 0           # idle, or a head is arriving
+    READ_BODY               # an exchange is under way, its request is arriving
+    AWAIT_END               # an exchange is under way, its request is complete
+    TUNNEL                  # 101 was answered: whatever comes goes on as it is
+    LINGER                  # we have said all; what still comes is thrown away
+    CLOSED
+
+cdef class Client(Connection):
+    cdef ListenerRuntime listener
+    cdef ClientState state
+    cdef Exchange exchange
+    cdef bytes peer                 # address, as X-Forwarded-For says it
+    cdef int blank_lines            # that came instead of a request
+    cdef bint is_held               # paused by the exchange
+    cdef bint is_full               # paused because enough has been pipelined
+    cdef bint is_blocked            # the transport holds more than it should
+    cdef bint is_counted            # in the listener's gauge
+    cdef bint saw_eof
+    cdef int64_t linger_left
+
+    cdef bint admit(self) noexcept
+    cdef void refuse(self, int fault) noexcept
+    cdef void set_pauses(self, bint is_held, bint is_full) noexcept
+    cdef void linger(self) noexcept
+    cdef void close(self) noexcept
+    cdef void abort(self) noexcept

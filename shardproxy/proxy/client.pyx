@@ -1,0 +1,172 @@
+"""A client's connection as such: counted in, paused, lingering, closed.  What HTTP makes of its bytes is downstream.pyx.
+
+Closing lingers (RFC 9112 §9.6) when the client may still be sending: a close with unread bytes would make the kernel send
+a reset, which can overtake our last answer.
+"""
+
+import socket
+import struct
+
+from shardproxy.http1.faults cimport Fault
+from shardproxy.shm.gauges cimport gauge_add, gauge_reserve
+from shardproxy.shm.metrics cimport count
+from .connection cimport WRITE_NOW_BYTES
+from .runtime cimport UNLIMITED
+
+cdef enum:
+    LINGER_BYTES = 1 << 20
+    LINGER_NS = 2_000_000_000
+    CLOSING_NS = 10_000_000_000     # for the client to read what it was sent
+
+RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+
+
+cdef class Client(Connection):
+
+    def __init__(self, Process process not None, ListenerRuntime listener not None):
+        self.process = process
+        self.wheel = process.wheel
+        self.listener = listener
+        self.written = process.slots.bytes_out
+
+    def __repr__(self):
+        names = ("reading a head", "reading a body", "awaiting a response", "a tunnel", "lingering", "closed")
+        return f"<{type(self).__name__} {self.peer.decode()} {names[<int>self.state]}>"
+
+    # Life of the connection ----------------------------------------------------------------------------------------
+
+    def connection_made(self, transport):
+        self.transport = transport
+        self.write = transport.write
+        transport.set_write_buffer_limits(high=WRITE_NOW_BYTES)
+        peer = transport.get_extra_info("peername")
+        self.peer = peer[0].encode() if isinstance(peer, tuple) else b"unknown"
+        self.process.clients.add(self)
+        count(self.process.cells, self.listener.accepted, 1)
+        if self.admit():
+            self.set_deadline(self.wheel.now_ns + self.listener.request_head_ns)
+        else:
+            self.refuse(Fault.OVERFLOW)
+
+    cdef bint admit(self) noexcept:
+        """Count in, unless the listener has as many connections as allowed, over all workers."""
+        if self.listener.connections_cap == UNLIMITED:
+            gauge_add(self.process.gauge_cells, self.listener.connections, 1)
+            self.is_counted = True
+        else:
+            self.is_counted = gauge_reserve(self.process.gauge_cells, self.listener.connections,
+                                            self.listener.connections_cap)
+        return self.is_counted
+
+    def connection_lost(self, exc):
+        cdef Exchange exchange = self.exchange
+        self.state = CLOSED
+        self.exchange = None
+        self.stop_timer()
+        self.process.clients.discard(self)
+        if self.is_counted:
+            self.is_counted = False
+            gauge_add(self.process.gauge_cells, self.listener.connections, -1)
+        self.transport = self.write = self.input = self.partial = None
+        if exchange is not None:
+            exchange.client_lost()
+
+    def eof_received(self):
+        """The client sends no more.  After a complete request it may still be waiting for the answer."""
+        self.saw_eof = True
+        if self.state == READ_BODY:
+            self.exchange.request_failed(Fault.TRUNCATED_REQUEST)
+            return False
+        if self.state == TUNNEL:
+            self.exchange.client_eof()
+            return self.state == TUNNEL
+        return self.state == AWAIT_END
+
+    cdef void timed_out(self) noexcept:
+        if self.state == READ_HEAD and (self.partial is not None or self.blank_lines):
+            self.refuse(Fault.HEAD_TIMEOUT)
+        elif self.state == READ_HEAD and not self.is_blocked:
+            self.close()
+        elif self.state == READ_BODY and self.is_held:
+            self.set_deadline(self.wheel.now_ns + self.listener.request_body_ns)
+        elif self.state == READ_BODY:
+            self.exchange.request_failed(Fault.BODY_TIMEOUT)
+        else:
+            self.abort()
+
+    @property
+    def is_idle(self):
+        return self.state == READ_HEAD and self.partial is None and not self.is_blocked
+
+    def close_idle(self):
+        if self.is_idle:
+            self.close()
+
+    def cut(self):
+        was_busy = self.exchange is not None
+        self.abort()
+        return was_busy
+
+    # Flow ----------------------------------------------------------------------------------------------------------
+
+    cdef void pause(self) noexcept:
+        self.set_pauses(True, self.is_full)
+
+    cdef void set_pauses(self, bint is_held, bint is_full) noexcept:
+        """The client is read from only if neither the exchange nor the amount of pipelined bytes speaks against it."""
+        cdef bint was_paused = self.is_held or self.is_full
+        self.is_held, self.is_full = is_held, is_full
+        if (is_held or is_full) != was_paused and self.transport is not None and self.state != CLOSED:
+            if was_paused:
+                self.transport.resume_reading()
+            else:
+                self.transport.pause_reading()
+
+    def pause_writing(self):
+        self.is_blocked = True
+        if self.exchange is not None:
+            self.exchange.client_blocked()
+
+    def resume_writing(self):
+        self.is_blocked = False
+        if self.exchange is not None:
+            self.exchange.client_writable()
+
+    # Endings -------------------------------------------------------------------------------------------------------
+
+    cdef void reset(self, int fault) noexcept:
+        """The response is broken off, and has to look like it."""
+        self.flush()
+        self.abort()
+
+    cdef void refuse(self, int fault) noexcept:
+        pass
+
+    cdef void linger(self) noexcept:
+        """Say that nothing more comes, and read over what the client is still sending, within bounds."""
+        if self.transport is None or self.saw_eof or not self.transport.can_write_eof():
+            self.close()
+            return
+        self.state = LINGER
+        self.input = self.partial = None
+        self.linger_left = LINGER_BYTES
+        self.set_pauses(False, False)
+        self.set_deadline(self.wheel.now_ns + LINGER_NS)
+        self.transport.write_eof()
+
+    cdef void close(self) noexcept:
+        """Close when all is written; a client that does not read it is not waited for for ever."""
+        if self.state != CLOSED and self.transport is not None:
+            self.state = CLOSED
+            self.set_deadline(self.wheel.now_ns + CLOSING_NS)
+            self.transport.close()
+
+    cdef void abort(self) noexcept:
+        """Close at once, with a reset: a body that ends with the connection would look complete otherwise."""
+        self.state = CLOSED
+        self.stop_timer()
+        if self.transport is not None:
+            sock = self.transport.get_extra_info("socket")
+            if sock is not None:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+            self.transport.abort()
