@@ -18,6 +18,7 @@ from shardproxy.config.units import Address
 Finding: TypeAlias = tuple[Path, str]
 
 MAX_FILL_S = 365 * 24 * 3600
+_MOST_NAMED = 3  # routes in one sentence
 _ANY = {"0.0.0.0", "::"}
 
 
@@ -57,7 +58,9 @@ def lists_repeat_nothing(config: Config) -> Iterator[Finding]:
         yield from _repeated((*path, "hosts"), match.hosts, "host")
     for number, listener in enumerate(config.listeners):
         for index, route in enumerate(listener.routes):
-            yield from _repeated(("listeners", number, "routes", index, "rate_limits"), route.rate_limits, "rate limit")
+            path = ("listeners", number, "routes", index)
+            yield from _repeated((*path, "rate_limits"), route.rate_limits, "rate limit")
+            yield from _repeated((*path, "upgrade"), route.upgrade, "protocol")
     for number, cluster in enumerate(config.clusters):
         addresses = [str(endpoint.address) for endpoint in cluster.endpoints]
         yield from _repeated(("clusters", number, "endpoints"), addresses, "endpoint")
@@ -127,10 +130,18 @@ def _losers(path: Path, listener: Listener) -> Iterator[Finding]:
         hosts = route.match.hosts or (None,)
         winners = {taken[host].winner(route.match) for host in hosts}
         if None not in winners:
-            earlier = ", ".join(sorted(f"routes[{number}]" for number in winners))
-            yield (*path, index, "match"), f"can never win: what it matches goes to {earlier}, which comes first"
+            yield (*path, index, "match"), f"can never win: all that it matches goes to {_routes(winners)} before it"
         for host in hosts:
             taken[host].add(route.match, index)
+
+
+def _routes(winners: set[int | None]) -> str:
+    """`routes[0]`, `routes[0] and routes[12]`; beyond three the rest is only counted."""
+    numbers = sorted(number for number in winners if number is not None)
+    names = [f"routes[{number}]" for number in numbers[:_MOST_NAMED]]
+    if len(numbers) > _MOST_NAMED:
+        return f"{', '.join(names)} and {len(numbers) - _MOST_NAMED} more"
+    return " and ".join(names)
 
 
 @dataclass

@@ -86,6 +86,15 @@ def parse_token(text: str) -> str:
     return text
 
 
+def parse_protocol(text: str) -> str:
+    """A protocol of the Upgrade field without a version, lower case; `h2c` is refused (RFC 9113, section 3.1)."""
+    if len(text) > MAX_NAME or not re.fullmatch(_TOKEN, text):
+        raise ValueError(f"{text!r} is not the name of a protocol; write one word such as websocket")
+    if text.lower() in ("h2c", "h2"):
+        raise ValueError(f"{text!r} would let clients send requests past every route and limit; leave it out")
+    return text.lower()
+
+
 def write_duration(nanoseconds: int) -> str:
     """The shortest exact form: 15 s as `15s`, 90 s as `90s`, 1.5 ms as `1.5ms`."""
     return _write(nanoseconds, (("h", 3600 * 10**9), ("m", 60 * 10**9), ("s", 10**9)), ("ms", 10**6))
@@ -126,4 +135,5 @@ NAME = Form("name", parse_name, str, f"^{_NAME}$", ("app",))
 LISTENER_NAME = Form("name", parse_listener_name, str, f"^({_NAME}|{_ADDRESS})$", ("web",))
 HOST = Form("host", parse_host, str, f"^({_HOST})$", ("api.example.com", "*.example.com"))
 PATH = Form("path", parse_path, str, f"^{_PATH}$", ("/", "/v1/"))
+PROTOCOL = Form("protocol", parse_protocol, str, f"^{_TOKEN}$", ("websocket",))
 TOKEN = Form("token", parse_token, str, f"^{_TOKEN}$", ("edge-1",))

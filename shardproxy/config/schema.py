@@ -28,6 +28,7 @@ Name: TypeAlias = Annotated[str, Meta(extra={"form": forms.NAME})]
 ListenerName: TypeAlias = Annotated[str, Meta(extra={"form": forms.LISTENER_NAME})]
 Host: TypeAlias = Annotated[str, Meta(extra={"form": forms.HOST})]
 Path: TypeAlias = Annotated[str, Meta(extra={"form": forms.PATH})]
+Protocol: TypeAlias = Annotated[str, Meta(extra={"form": forms.PROTOCOL})]
 Token: TypeAlias = Annotated[str, Meta(extra={"form": forms.TOKEN})]
 Timeout: TypeAlias = Annotated[Duration, Meta(ge=_MILLISECOND)]
 Count: TypeAlias = Annotated[int, Meta(ge=1, le=2**31 - 1)]
@@ -100,7 +101,7 @@ class Route(Words, frozen=True, kw_only=True):
         tuple[Name, ...], says("Names of rate limits; each must admit the request, otherwise 429.")
     ] = ()
     upgrade: Annotated[
-        tuple[Token, ...],
+        tuple[Protocol, ...],
         says("Protocols that a client may switch to, such as `websocket`; others go on as plain requests."),
     ] = ()
 
@@ -119,6 +120,10 @@ class Listener(Words, frozen=True, kw_only=True):
     max_connections: Annotated[
         Count | None, says("Connections at a time, over all workers together; more are closed at once.")
     ] = None
+    on_full: Annotated[
+        Literal["refuse", "wait"],
+        says("At `max_connections`: `refuse` answers 503 and closes; `wait` lets clients wait to be accepted."),
+    ] = "refuse"
     max_body: Annotated[Size | None, says("The largest request body; more is answered with 413.")] = None
     timeouts: Annotated[Timeouts, says("How long to wait for clients.")] = Timeouts()
     max_head: Annotated[

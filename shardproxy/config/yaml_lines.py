@@ -7,6 +7,7 @@ YAML 1.1, says whether `yes` or `1:30` is a word or something else.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -18,6 +19,7 @@ from shardproxy.config.errors import Misread
 MAX_DEPTH = 32  # the schema needs 7
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_ODD_BREAK = re.compile("[\x85\u2028\u2029]")
 _EMPTY = frozenset({"", "~", "null", "Null", "NULL"})
 
 
@@ -53,6 +55,9 @@ Node: TypeAlias = Scalar | Sequence | Mapping
 
 def compose(text: str) -> Node:
     """The one document in `text`, or an empty scalar if there is none.  Raises `Misread`."""
+    if odd := _ODD_BREAK.search(text):
+        line = text.count("\n", 0, odd.start()) + 1
+        raise Misread(line, f"the character U+{ord(odd[0]):04X} ends a line for YAML but not for editors; leave it out")
     try:
         return _document(yaml.parse(text, Loader=_LOADER))
     except yaml.reader.ReaderError as error:
@@ -121,8 +126,9 @@ def _line(event: yaml.Event) -> int:
 
 def _syntax_error(error: yaml.MarkedYAMLError, text: str) -> Misread:
     mark = error.problem_mark or error.context_mark
-    line = mark.line + 1 if mark else 1
-    written = next(iter(text.splitlines()[line - 1 : line]), "")
+    lines = text.splitlines() or [""]
+    line = min(mark.line + 1, len(lines)) if mark else 1  # the end of the file is beyond its last line
+    written = lines[line - 1]
     if "\t" in written[: len(written) - len(written.lstrip())]:
         return Misread(line, "this is not YAML: the line is indented with a tab; use spaces")
     hint = '; inside { } and [ ] write "${NAME}" in quotes' if "${" in written else ""

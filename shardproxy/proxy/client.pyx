@@ -29,6 +29,13 @@ cdef class Client(Connection):
         self.listener = listener
         self.written = process.slots.bytes_out
 
+    @classmethod
+    def admitted(cls, Process process not None, ListenerRuntime listener not None):
+        """For a connection that has its place in the listener's gauge already."""
+        cdef Client client = cls(process, listener)
+        client.is_counted = True
+        return client
+
     def __repr__(self):
         names = ("reading a head", "reading a body", "awaiting a response", "a tunnel", "lingering", "closed")
         return f"<{type(self).__name__} {self.peer.decode()} {names[<int>self.state]}>"
@@ -50,6 +57,8 @@ cdef class Client(Connection):
 
     cdef bint admit(self) noexcept:
         """Count in, unless the listener has as many connections as allowed, over all workers."""
+        if self.is_counted:
+            return True
         if self.listener.connections_cap == UNLIMITED:
             gauge_add(self.process.gauge_cells, self.listener.connections, 1)
             self.is_counted = True

@@ -7,6 +7,9 @@ class Downstream(asyncio.Protocol):
     """A client's connection; an asyncio protocol, made for each one by the listener's server."""
 
     def __init__(self, process: Process, listener: ListenerRuntime) -> None: ...
+    @classmethod
+    def admitted(cls, process: Process, listener: ListenerRuntime) -> Downstream:
+        """For a connection that has its place in the listener's gauge already."""
     @property
     def is_idle(self) -> bool:
         """No request is under way and no byte of one has come."""

@@ -25,7 +25,7 @@ cdef class Process:
     cdef readonly Wheel wheel
     cdef Scratch scratch
     cdef End corked             # whose bytes the scratch buffer holds
-    cdef Gauges gauges
+    cdef readonly Gauges gauges
     cdef GaugeCells* gauge_cells
     cdef Metrics metrics
     cdef MetricCells* cells

@@ -10,6 +10,7 @@ class Process:
 
     loop: asyncio.AbstractEventLoop
     wheel: Wheel
+    gauges: Gauges
     is_draining: bool
     clients: set[object]
     def __init__(

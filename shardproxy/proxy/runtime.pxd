@@ -45,7 +45,8 @@ cdef class ListenerRuntime:
     cdef double ns_per_body_byte    # at the least rate that a request's body may have; 0 = any
     cdef bint normalizes_paths
     cdef PathRules path_rules
-    cdef int connections        # gauge
+    cdef readonly int connections   # gauge
+    cdef readonly bint waits_when_full
     cdef int64_t connections_cap
     cdef int accepted           # counter
     cdef bytes via              # a field line, or empty

@@ -32,6 +32,9 @@ class ListenerRuntime:
     """A listener: its routes, what it accepts, and how long it waits."""
 
     name: str
+    connections: int
+    max_connections: int | None
+    waits_when_full: bool
     routes: list[RouteRuntime]
     def __init__(
         self,
@@ -53,6 +56,7 @@ class ListenerRuntime:
         escaped_slashes: str,
         connections: int,
         max_connections: int | None,
+        waits_when_full: bool,
         accepted: int,
         via: bytes,
         scheme: bytes,

@@ -56,7 +56,7 @@ cdef class ListenerRuntime:
                  int64_t request_head_ns, int64_t request_body_ns, int64_t idle_ns, int64_t stream_idle_ns,
                  int64_t tunnel_idle_ns, int64_t min_body_rate, bint normalize_path, bint merge_slashes,
                  str escaped_slashes not None,
-                 int connections, max_connections, int accepted, bytes via not None, bytes scheme not None):
+                 int connections, max_connections, bint waits_when_full, int accepted, bytes via not None, bytes scheme not None):
         self.name = name
         self.table = table
         self.routes = list(routes)
@@ -73,6 +73,11 @@ cdef class ListenerRuntime:
         self.normalizes_paths = normalize_path or merge_slashes or self.path_rules.escaped_slashes != SLASHES_KEEP
         self.connections = connections
         self.connections_cap = UNLIMITED if max_connections is None else max_connections
+        self.waits_when_full = waits_when_full and max_connections is not None
         self.accepted = accepted
         self.via = via
         self.scheme = scheme
+
+    @property
+    def max_connections(self):
+        return None if self.connections_cap == UNLIMITED else self.connections_cap

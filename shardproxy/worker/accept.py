@@ -6,13 +6,21 @@ import asyncio
 import select
 import socket
 from collections.abc import Mapping
+from typing import Protocol
 
 from shardproxy.proxy.downstream import Downstream
 from shardproxy.proxy.process import Process
 from shardproxy.proxy.runtime import ListenerRuntime
+from shardproxy.worker.waiting import WaitingServer
 
 BACKLOG = 4096  # the kernel's net.core.somaxconn bounds it further
 MAX_QUEUE_TURNS = 10_000  # of the loop, while the accept queue is emptied
+
+
+class Server(Protocol):
+    """What accepts on one socket."""
+
+    def close(self) -> None: ...
 
 
 class Acceptor:
@@ -21,15 +29,17 @@ class Acceptor:
     def __init__(self, process: Process, sockets: Mapping[str, socket.socket]) -> None:
         self._process = process
         self._sockets = sockets
-        self._servers: list[asyncio.AbstractServer] = []
+        self._servers: list[Server] = []
 
     async def start(self, listeners: Mapping[str, ListenerRuntime]) -> None:
         for name, sock in self._sockets.items():
+            sock.setblocking(False)
             self._servers.append(await self._serve(sock, listeners[name]))
 
-    async def _serve(self, sock: socket.socket, listener: ListenerRuntime) -> asyncio.AbstractServer:
+    async def _serve(self, sock: socket.socket, listener: ListenerRuntime) -> Server:
+        if listener.waits_when_full:
+            return WaitingServer(self._process, sock, listener)
         loop, process = self._process.loop, self._process
-        sock.setblocking(False)
 
         def connection() -> Downstream:
             return Downstream(process, listener)

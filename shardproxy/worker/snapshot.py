@@ -114,6 +114,7 @@ class Compiler:
             escaped_slashes=listener.escaped_slashes,
             connections=slots.gauge(names.listener_connections(listener.name)),
             max_connections=listener.max_connections,
+            waits_when_full=listener.on_full == "wait",
             accepted=slots.counter(names.listener_accepted(listener.name)),
             via=f"Via: 1.1 {listener.via}\r\n".encode() if listener.via else b"",
             scheme=b"http",

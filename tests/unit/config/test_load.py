@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from shardproxy.config.load import load, parse
 from shardproxy.config.schema import Config, Endpoint, Match, burst_of, worker_count
+from shardproxy.config.shapes import Group, Many, group_of
 from shardproxy.config.units import Address
 
 SECOND = 10**9
@@ -156,15 +158,7 @@ def test_addresses_that_can_both_be_bound_do_not_clash(one: str, other: str) -> 
 
 
 def test_routes_that_can_all_win_are_left_alone() -> None:
-    matches = [
-        "path: /v1",
-        "hosts: [a.x], prefix: /",
-        "prefix: /v1/",
-        "path: /v1/",
-        "hosts: [a.x, b.x], prefix: /",
-        "prefix: /",
-    ]
-    del matches[3]  # taken by `prefix: /v1/`
+    matches = ["path: /v1", "hosts: [a.x], prefix: /", "prefix: /v1/", "hosts: [a.x, b.x], prefix: /", "prefix: /"]
     routes = "".join(f"      - {{match: {{{match}}}, cluster: app}}\n" for match in matches)
     text = small().replace("      - {match: {prefix: /}, cluster: app}\n", routes)
     assert len(read(text).listeners[0].routes) == 5
@@ -179,3 +173,13 @@ def test_a_byte_order_mark_and_windows_line_ends_do_no_harm(tmp_path: Path) -> N
 @pytest.mark.parametrize("file", sorted(CONFIGS.glob("*.yaml")), ids=lambda file: file.name)
 def test_the_configurations_we_ship_are_right(file: Path) -> None:
     assert load(file, {}).clusters
+
+
+def test_the_full_configuration_has_every_key_of_the_schema() -> None:
+    written = set(re.findall(r"(?:^|[ {-])([a-z_]+):", (CONFIGS / "full.yaml").read_text(), re.MULTILINE))
+    assert words_of(group_of(Config)) - written == set()
+
+
+def words_of(group: Group) -> set[str]:
+    shapes = [key.shape.item if isinstance(key.shape, Many) else key.shape for key in group.keys.values()]
+    return set(group.keys).union(*(words_of(shape) for shape in shapes if isinstance(shape, Group)))

@@ -169,6 +169,8 @@ YAML = [
           "6: the tag 'tag:yaml.org,2002:str' is not supported; leave it out"),
     Wrong("second document", END, END + "---\nworkers: 2\n", "10: a second document begins here; the file holds one"),
     Wrong("depth", ENDPOINTS, "[" * 40 + "]" * 40, "7: lists and keys are nested more than 32 deep"),
+    Wrong("line separator", "name: app", "name: 'a\u2028pp'",
+          "6: the character U+2028 ends a line for YAML but not for editors; leave it out"),
     Wrong("control character", "name: app", "name: a\0pp",
           "6: a control character cannot stand in YAML; write it as an escape in double quotes"),
 ]  # fmt: skip
