@@ -102,7 +102,10 @@ class Route(Words, frozen=True, kw_only=True):
     ] = ()
     upgrade: Annotated[
         tuple[Protocol, ...],
-        says("Protocols that a client may switch to, such as `websocket`; others go on as plain requests."),
+        says(
+            "Protocols that a client may switch to, such as `websocket`; others go on as plain requests. "
+            "`connect` allows tunnels by the CONNECT method."
+        ),
     ] = ()
 
 

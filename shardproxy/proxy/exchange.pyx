@@ -127,7 +127,8 @@ cdef class Exchange:
         """Upgrade is hop-by-hop (RFC 9110 §7.8): it goes on only if the route allows that protocol."""
         cdef const Field* field = self.request.find(FIELD_UPGRADE)
         if field != NULL and self.request.minor == 1 and self.framing.kind == BODY_NONE:
-            if self.route.allows_upgrade(self.request.base + field.value, field.value_len):
+            if (self.route.allows_upgrade(self.request.base + field.value, field.value_len)
+                    and not same_authority(self.request.base + field.value, field.value_len, b"connect", 7)):
                 self.additions.upgrade = self.request.base + field.value
                 self.additions.upgrade_len = field.value_len
 

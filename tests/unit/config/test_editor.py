@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from shardproxy.config import forms
 from shardproxy.config.editor import json_schema
+from shardproxy.config.errors import ConfigErrors
 from shardproxy.config.forms import Form
+from shardproxy.config.load import parse
 from shardproxy.config.schema import Config
 from shardproxy.config.shapes import Group, Many, group_of
 
+CONFIGS = sorted((Path(__file__).parents[3] / "configs").glob("*.yaml"))
+TYPES = {"object": dict, "array": list, "string": str, "integer": int, "boolean": bool, "null": type(None)}
+SMALL: dict[str, Any] = yaml.safe_load((CONFIGS[0].with_name("minimal.yaml")).read_text())
 FORMS = [form for form in vars(forms).values() if isinstance(form, Form)]
 
 
@@ -67,3 +74,79 @@ def test_examples_are_what_the_pattern_and_the_parser_take(form: Form) -> None:
     for example in form.examples:
         assert re.search(form.pattern, example)
         assert form.write(form.parse(example)) == example
+
+
+def conforms(value: Any, schema: dict[str, Any], root: dict[str, Any]) -> bool:
+    """Whether `value` is what `schema` allows; knows the words that our schema uses, and fails at any other."""
+    return all(_holds(word, operand, value, schema, root) for word, operand in schema.items())
+
+
+def _holds(word: str, operand: Any, value: Any, schema: dict[str, Any], root: dict[str, Any]) -> bool:
+    match word:
+        case "$schema" | "$defs" | "title" | "description" | "default" | "examples":
+            return True
+        case "type":
+            return isinstance(value, TYPES[operand]) and (operand == "boolean" or not isinstance(value, bool))
+        case "enum":
+            return value in operand
+        case "pattern":
+            return re.search(operand, value) is not None
+        case "minimum" | "maximum":
+            return bool(value >= operand if word == "minimum" else value <= operand)
+        case "anyOf" | "oneOf":
+            count = sum(conforms(value, one, root) for one in operand)
+            return count > 0 if word == "anyOf" else count == 1
+        case "$ref":
+            return conforms(value, root["$defs"][operand.removeprefix("#/$defs/")], root)
+        case _:
+            return _holds_inside(word, operand, value, schema, root)
+
+
+def _holds_inside(word: str, operand: Any, value: Any, schema: dict[str, Any], root: dict[str, Any]) -> bool:
+    match word:
+        case "required":
+            return set(operand) <= set(value)
+        case "additionalProperties":
+            return set(value) <= set(schema["properties"])
+        case "properties":
+            return all(conforms(value[key], one, root) for key, one in operand.items() if key in value)
+        case "minItems":
+            return len(value) >= int(operand)
+        case "items":
+            return all(conforms(item, operand, root) for item in value)
+        case _:
+            raise AssertionError(f"the schema uses {word}, which this test does not know")
+
+
+@pytest.mark.parametrize("file", CONFIGS, ids=lambda file: file.name)
+def test_the_configurations_we_ship_conform(file: Path) -> None:
+    assert conforms(yaml.safe_load(file.read_text()), json_schema(), json_schema())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"worker": 4},
+        {"workers": 0},
+        {"workers": "many"},
+        {"workers": True},
+        {"drain_timeout": 15},
+        {"drain_timeout": "15"},
+        {"clusters": []},
+        {"clusters": [{"name": "app"}]},
+        {"clusters": [{"name": "app", "endpoints": ["localhost:80"]}]},
+        {"log": {"level": "loud"}},
+        {"listeners": [{"bind": "127.0.0.1:80", "routes": [{"match": {}, "cluster": "app"}]}]},
+        {
+            "listeners": [
+                {"bind": "127.0.0.1:80", "routes": [{"match": {"prefix": "/", "path": "/"}, "cluster": "app"}]}
+            ]
+        },
+    ],
+    ids=repr,
+)
+def test_what_the_reader_refuses_does_not_conform(change: dict[str, Any]) -> None:
+    assert conforms(SMALL, json_schema(), json_schema())
+    assert not conforms({**SMALL, **change}, json_schema(), json_schema())
+    with pytest.raises(ConfigErrors):
+        parse(json.dumps({**SMALL, **change}), "x.json", {})

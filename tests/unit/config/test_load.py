@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from shardproxy.config.load import load, parse
 from shardproxy.config.schema import Config, Endpoint, Match, burst_of, worker_count
@@ -158,7 +159,7 @@ def test_addresses_that_can_both_be_bound_do_not_clash(one: str, other: str) -> 
 
 
 def test_routes_that_can_all_win_are_left_alone() -> None:
-    matches = ["path: /v1", "hosts: [a.x], prefix: /", "prefix: /v1/", "hosts: [a.x, b.x], prefix: /", "prefix: /"]
+    matches = ["path: /v1", "hosts: [a.x], prefix: /", "prefix: /v1/", "hosts: ['*.x'], prefix: /", "prefix: /"]
     routes = "".join(f"      - {{match: {{{match}}}, cluster: app}}\n" for match in matches)
     text = small().replace("      - {match: {prefix: /}, cluster: app}\n", routes)
     assert len(read(text).listeners[0].routes) == 5
@@ -175,11 +176,35 @@ def test_the_configurations_we_ship_are_right(file: Path) -> None:
     assert load(file, {}).clusters
 
 
-def test_the_full_configuration_has_every_key_of_the_schema() -> None:
-    written = set(re.findall(r"(?:^|[ {-])([a-z_]+):", (CONFIGS / "full.yaml").read_text(), re.MULTILINE))
-    assert words_of(group_of(Config)) - written == set()
+def groups(group: Group) -> Iterator[Group]:
+    yield group
+    for key in group.keys.values():
+        inner = key.shape.item if isinstance(key.shape, Many) else key.shape
+        if isinstance(inner, Group):
+            yield from groups(inner)
 
 
-def words_of(group: Group) -> set[str]:
-    shapes = [key.shape.item if isinstance(key.shape, Many) else key.shape for key in group.keys.values()]
-    return set(group.keys).union(*(words_of(shape) for shape in shapes if isinstance(shape, Group)))
+def mappings(value: object) -> Iterator[set[str]]:
+    """The keys of every mapping in a tree."""
+    if isinstance(value, dict):
+        yield set(value)
+    if isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from mappings(inner)
+
+
+@pytest.mark.parametrize("group", list(groups(group_of(Config))), ids=lambda group: group.struct.__name__)
+def test_the_full_configuration_has_every_key_of_the_schema(group: Group) -> None:
+    written = mappings(yaml.safe_load((CONFIGS / "full.yaml").read_text()))
+    ours = [keys for keys in written if set(group.required) <= keys <= set(group.keys)]
+    assert set(group.keys) - set().union(*ours) == set()
+
+
+def test_the_example_has_three_endpoints_a_route_with_a_host_and_one_with_a_limit() -> None:
+    config = load(CONFIGS / "example.yaml", {})
+    assert [one.address.port for one in config.clusters[0].endpoints] == [9001, 9002, 9003]
+    assert [(route.match.hosts, route.rate_limits) for route in config.listeners[0].routes] == [
+        (("api.example.com",), ()),
+        ((), ("whole-api",)),
+        ((), ()),
+    ]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
 from shardproxy.config.errors import ConfigErrors
-from shardproxy.config.load import MAX_FILE_BYTES, load, parse
+from shardproxy.config.load import parse
 
 GOOD = """\
 listeners:
@@ -128,6 +130,16 @@ VALUES = [
     Wrong("no token", BEFORE_ROUTES, "    via: a b\n" + BEFORE_ROUTES,
           "3: listeners[0].via: 'a b' cannot stand in a Via field; "
           "write one word of letters, digits, '-', '.' and '_'"),
+    Wrong("no protocol", "cluster: app", "cluster: app, upgrade: [web socket]",
+          "4: listeners[0].routes[0].upgrade[0]: 'web socket' is not the name of a protocol; "
+          "write one word such as websocket"),
+    Wrong("protocol that would carry requests past the routes", "cluster: app", "cluster: app, upgrade: [h2c]",
+          "4: listeners[0].routes[0].upgrade[0]: 'h2c' would let clients send requests past every route and limit; "
+          "leave it out"),
+    Wrong("neither true nor false", BEFORE_ROUTES, "    merge_slashes: yes\n" + BEFORE_ROUTES,
+          "3: listeners[0].merge_slashes: 'yes' is not true or false"),
+    Wrong("list for true or false", BEFORE_ROUTES, "    merge_slashes: [true]\n" + BEFORE_ROUTES,
+          "3: listeners[0].merge_slashes: found a list; this needs true or false"),
     Wrong("text without end", "prefix: /", f"prefix: /{'x' * 5000}",
           "4: listeners[0].routes[0].match.prefix: a value has at most 4096 characters, this one has 5001"),
 ]  # fmt: skip
@@ -224,14 +236,16 @@ CROSS_CHECKS = [
     Wrong("host twice", "prefix: /", "hosts: [a.example, A.example], prefix: /",
           "4: listeners[0].routes[0].match.hosts[1]: the host 'a.example' is in this list twice"),
     Wrong("route like an earlier one", ROUTE, ROUTE + ROUTE,
-          "5: listeners[0].routes[1].match: can never win: what it matches goes to routes[0], which comes first"),
+          "5: listeners[0].routes[1].match: can never win: all that it matches goes to routes[0] before it"),
     Wrong("route behind a shorter prefix", ROUTE, ROUTE + ROUTE.replace("prefix: /", "path: /favicon.ico"),
-          "5: listeners[0].routes[1].match: can never win: what it matches goes to routes[0], which comes first"),
+          "5: listeners[0].routes[1].match: can never win: all that it matches goes to routes[0] before it"),
     Wrong("route whose hosts are all taken", ROUTE, ROUTE.replace("prefix: /", "hosts: [a.x], prefix: /")
           + ROUTE.replace("prefix: /", "hosts: [b.x], prefix: /")
           + ROUTE.replace("prefix: /", "hosts: [a.x, b.x], prefix: /v1/"),
           "6: listeners[0].routes[2].match: "
-          "can never win: what it matches goes to routes[0], routes[1], which comes first"),
+          "can never win: all that it matches goes to routes[0] and routes[1] before it"),
+    Wrong("protocol twice on a route", "cluster: app", "cluster: app, upgrade: [websocket, WebSocket]",
+          "4: listeners[0].routes[0].upgrade[1]: the protocol 'websocket' is in this list twice"),
 ]  # fmt: skip
 
 ALL = [*KEYS, *VALUES, *SHAPES, *YAML, *ENVIRONMENT, *CROSS_CHECKS]
@@ -293,36 +307,27 @@ def test_more_errors_than_anybody_reads_are_cut() -> None:
     assert lines[-1] == "500: (file): more than 500 errors; the rest is not shown"
 
 
-def refusal(path: Path) -> str:
-    with pytest.raises(ConfigErrors) as caught:
-        load(path)
-    return str(caught.value).removeprefix(f"{path}")
+@pytest.mark.parametrize("case", ["unknown key", "anchor", "variable not set", "unknown cluster", "empty file"])
+def test_the_command_says_it_on_standard_error_and_exits_with_2(case: str, tmp_path: Path) -> None:
+    wrong = next(one for one in ALL if one.case == case)
+    file = tmp_path / "x.yaml"
+    file.write_text(GOOD.replace(wrong.old, wrong.new))
+    assert checked(file) == (2, "", "".join(f"{file}:{line}\n" for line in wrong.errors.splitlines()))
 
 
-def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    assert refusal(tmp_path / "none.yaml") == ": the file cannot be read: No such file or directory"
+@pytest.mark.parametrize("data", [b"\xff\xfe\0", b"\0", b"{" * 100_000, b"? ? ? ?", b"%YAML 9.9\n---\n", b"--- |\n"])
+def test_the_command_gives_no_traceback_for_a_file_that_is_something_else(data: bytes, tmp_path: Path) -> None:
+    file = tmp_path / "x.yaml"
+    file.write_bytes(data)
+    code, output, errors = checked(file)
+    assert (code, output) == (2, "")
+    assert errors.startswith(f"{file}:")
+    assert "Traceback" not in errors
 
 
-def test_a_directory(tmp_path: Path) -> None:
-    assert refusal(tmp_path) == ": the file cannot be read: Is a directory"
-
-
-def test_a_name_that_no_file_can_have() -> None:
-    assert refusal(Path("a\0b")) == ": this is not the name of a file"
-
-
-def test_a_pipe_that_nobody_writes_to_is_refused_without_waiting(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe")
-    assert refusal(tmp_path / "pipe") == ": this is not a file that can be read as a configuration"
-
-
-def test_a_file_that_is_not_utf8(tmp_path: Path) -> None:
-    file = tmp_path / "latin.yaml"
-    file.write_bytes(GOOD.encode() + "# café\n".encode("latin-1"))
-    assert refusal(file) == ":10: the byte 0xe9 is not UTF-8; save the file as UTF-8"
-
-
-def test_a_file_that_is_too_large(tmp_path: Path) -> None:
-    file = tmp_path / "large.yaml"
-    file.write_bytes(b"#" * (MAX_FILE_BYTES + 1))
-    assert refusal(file) == ": the file is larger than 4 MiB"
+def checked(file: Path) -> tuple[int, str, str]:
+    """Exit code, standard output and standard error of `shardproxy check`, as a process of its own."""
+    environ = {name: value for name, value in os.environ.items() if name != "WORKERS"}
+    command = [sys.executable, "-m", "shardproxy", "check", str(file)]
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=30, check=False)
+    return done.returncode, done.stdout, done.stderr
