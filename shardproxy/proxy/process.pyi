@@ -1,6 +1,7 @@
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
+from shardproxy.proxy.downstream import Downstream
 from shardproxy.proxy.timers import Wheel
 from shardproxy.shm.gauges import Gauges
 from shardproxy.shm.metrics import Metrics
@@ -12,7 +13,7 @@ class Process:
     wheel: Wheel
     gauges: Gauges
     is_draining: bool
-    clients: set[object]
+    clients: set[Downstream]
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,

@@ -26,7 +26,9 @@ class RouteRuntime:
     """A route: its cluster, its limits, and how long the response head may take (ns), what may be tunnelled."""
 
     cluster: ClusterRuntime
-    def __init__(self, cluster: ClusterRuntime, limits: RateLimits | None, timeout_ns: int, upgrades: Sequence[bytes] = ()) -> None: ...
+    def __init__(
+        self, cluster: ClusterRuntime, limits: RateLimits | None, timeout_ns: int, upgrades: Sequence[bytes] = ()
+    ) -> None: ...
 
 class ListenerRuntime:
     """A listener: its routes, what it accepts, and how long it waits."""

@@ -11,9 +11,10 @@ class Entry(NamedTuple):
 class Table:
     """Finds the route of a host and a path.
 
-    The most specific host group wins that has a matching route: an exact name, then the longest `*.suffix`, then routes
-    without hosts; within a group the first route in order (Envoy's rule for routes; unlike Envoy's virtual hosts, a group
-    without a match hands on to the next less specific one).  A prefix is a prefix of bytes: `/v1` matches `/v1x`.
+    The most specific host group wins that has a matching route: an exact name, then the longest `*.suffix`, then
+    routes without hosts; within a group the first route in order (Envoy's rule for routes; unlike Envoy's virtual
+    hosts, a group without a match hands on to the next less specific one).  A prefix is a prefix of bytes: `/v1`
+    matches `/v1x`.
 
     Cost: O(length of host + length of path), whatever the number of routes.
     """

@@ -1,4 +1,4 @@
-"""A listener that lets clients wait in the kernel's queue while it has as many connections as allowed (`on_full: wait`)."""
+"""`on_full: wait`: clients wait in the kernel's queue while a listener has as many connections as allowed."""
 
 from __future__ import annotations
 
