@@ -14,9 +14,9 @@ Side = Literal["downstream", "upstream", "us"]
 class FaultFacts(NamedTuple):
     """What is known of one fault.
 
-    `name` is the word in the reason header, in logs and in metrics.  `status` is the answer that the client gets while
-    no byte of a response has gone out; 0 means that nobody is left to answer.  `closes` says that the client's connection
-    cannot be used again, because where the next request begins is in doubt.
+    `name` is the word in the reason header, in logs and in metrics.  `status` is the answer that the client gets
+    while no byte of a response has gone out; 0 means that nobody is left to answer.  `closes` says that the client's
+    connection cannot be used again, because where the next request begins is in doubt.
     """
 
     name: str

@@ -9,6 +9,6 @@ def normalize(
 ) -> bytes | None:
     """The path after the rules; None when they refuse it.
 
-    Envoy's names: `normalize_path`, `merge_slashes`, `path_with_escaped_slashes_action`, in Envoy's order: escaped slashes
-    first, then normalisation, then merging.
+    Envoy's names: `normalize_path`, `merge_slashes`, `path_with_escaped_slashes_action`, in Envoy's order: escaped
+    slashes first, then normalisation, then merging.
     """
