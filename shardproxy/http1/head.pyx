@@ -156,7 +156,11 @@ cdef class Head:
 
     cdef int short_version(self, text p, text end) noexcept:
         """Not all of the version is there yet; a line that has ended already will not get longer."""
-        return Fault.BAD_REQUEST_LINE if memchr(p, b'\n', end - p) != NULL else Fault.NEED_MORE
+        if memchr(p, b'\n', end - p) == NULL:
+            return Fault.NEED_MORE
+        if end - p == 9 and memcmp(p, b"HTTP/1.", 7) == 0 and (p[7] == b'0' or p[7] == b'1') and p[8] == b'\n':
+            return Fault.BAD_LINE_END
+        return Fault.BAD_REQUEST_LINE
 
     cdef int other_version(self, text p) noexcept:
         cdef bint is_version = (memcmp(p, b"HTTP/", 5) == 0 and b'0' <= p[5] <= b'9' and p[6] == b'.'
@@ -169,7 +173,7 @@ cdef class Head:
         cdef text p = at[0]
         cdef int status
         if end - p < 15:
-            return Fault.BAD_RESPONSE if memchr(p, b'\n', end - p) != NULL and end - p < 14 else Fault.NEED_MORE
+            return Fault.BAD_RESPONSE if memchr(p, b'\n', min(end - p, 13)) != NULL else Fault.NEED_MORE
         if memcmp(p, b"HTTP/1.", 7) != 0 or p[7] < b'0' or p[7] > b'1' or p[8] != b' ':
             return Fault.BAD_RESPONSE
         status = <int>parse_digits(p + 9, p + 12)
@@ -262,7 +266,9 @@ cdef class Head:
             value = skip_space(colon + 1, end)
             p = skip_class(value, end, SP_VALUE)
             if end - p < 2:
-                return Fault.NEED_MORE if p == end or p[0] == b'\r' else Fault.BAD_FIELD
+                if p == end or p[0] == b'\r':
+                    return Fault.NEED_MORE
+                return Fault.BAD_LINE_END if p[0] == b'\n' else Fault.BAD_FIELD
             if p[0] != b'\r' or p[1] != b'\n':
                 return Fault.BAD_LINE_END if p[0] == b'\n' or p[0] == b'\r' else Fault.BAD_FIELD
             if self.count >= limits.max_fields:

@@ -174,7 +174,10 @@ cdef void splice_response(Scratch out, Head head, const Framing* framing, bytes 
     `connection`, `date` and `via` are whole field lines or empty.
     """
     out.add(b"HTTP/1.1", 8)
-    out.add(head.base + 8, head.fields_at - 8)
+    out.add(head.base + 8, 4)
+    if head.base[12] == b'\r':
+        out.add(b" ", 1)    # the space goes out even when the reason is empty and the origin left it away (RFC 9112 §4)
+    out.add(head.base + 12, head.fields_at - 12)
     copy_fields(out, head, False)
     if framing.kind == BODY_CHUNKED:
         out.add(b"Transfer-Encoding: chunked\r\n", 28)

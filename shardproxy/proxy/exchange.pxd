@@ -41,6 +41,8 @@ cdef class Exchange:
     # from the client
     cdef void begin(self) noexcept
     cdef void request_body(self, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept
+    cdef void hold(self, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept
+    cdef void send_held(self) noexcept
     cdef void request_end(self) noexcept
     cdef void request_failed(self, int fault) noexcept
     cdef void client_eof(self) noexcept

@@ -11,6 +11,8 @@ nothing of a response has gone out; after that the only honest thing is to cut t
 """
 
 cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.list cimport PyList_GET_ITEM
 
 from shardproxy.http1.faults cimport Fault
 from shardproxy.http1.authority cimport same_authority
@@ -52,7 +54,7 @@ cdef class Exchange:
         if index < 0:
             self.refuse(Fault.NO_ROUTE, 0)
             return
-        self.route = <RouteRuntime>self.listener.routes[index]
+        self.route = <RouteRuntime>PyList_GET_ITEM(self.listener.routes, index)
         if self.request.method == METHOD_CONNECT and not self.begin_connect():
             return
         if self.route.limits is not None:
@@ -66,7 +68,8 @@ cdef class Exchange:
     cdef int find_route(self) noexcept:
         cdef Head head = self.request
         if self.path is not None:
-            return self.listener.table.find(head.base + head.host, head.host_len, self.path, len(self.path))
+            return self.listener.table.find(head.base + head.host, head.host_len,
+                                            PyBytes_AS_STRING(self.path), PyBytes_GET_SIZE(self.path))
         if head.path_len == 0 or head.base[head.path] == b'*':
             return self.listener.table.find(head.base + head.host, head.host_len, b"/", 1)
         return self.listener.table.find(head.base + head.host, head.host_len, head.base + head.path, head.path_len)
@@ -100,7 +103,7 @@ cdef class Exchange:
             self.refuse(Fault.OVERFLOW, OVERFLOW_RETRY_S)
             return
         self.describe_client()
-        self.ask(<Source>self.route.cluster.sources[self.endpoint], self.request.method == METHOD_CONNECT)
+        self.ask(<Source>PyList_GET_ITEM(self.route.cluster.sources, self.endpoint), self.request.method == METHOD_CONNECT)
 
     # hot
     cdef void ask(self, Source source, bint fresh) noexcept:
@@ -116,10 +119,10 @@ cdef class Exchange:
         self.process.write_request_id(self.request_id)
         self.additions.request_id = self.request_id
         self.additions.request_id_len = REQUEST_ID_LENGTH
-        self.additions.peer = <const char*>self.peer
-        self.additions.peer_len = len(self.peer)
-        self.additions.scheme = <const char*>self.listener.scheme
-        self.additions.scheme_len = len(self.listener.scheme)
+        self.additions.peer = PyBytes_AS_STRING(self.peer)
+        self.additions.peer_len = PyBytes_GET_SIZE(self.peer)
+        self.additions.scheme = PyBytes_AS_STRING(self.listener.scheme)
+        self.additions.scheme_len = PyBytes_GET_SIZE(self.listener.scheme)
         if self.request.says_upgrade:
             self.ask_upgrade()
 
@@ -137,9 +140,18 @@ cdef class Exchange:
         if self.origin is not None:
             self.origin.send_body(data, at, size)
         elif not self.is_over:
-            if self.held is None:
-                self.held = []
-            self.held.append((data, at, size))
+            self.hold(data, at, size)
+
+    cdef void hold(self, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept:
+        """Until there is a connection; the client is paused, so this is what one read brought."""
+        if self.held is None:
+            self.held = []
+        self.held.append((data, at, size))
+
+    cdef void send_held(self) noexcept:
+        for data, at, size in self.held:
+            self.origin.send_body(data, at, size)
+        self.held = None
 
     cdef void request_end(self) noexcept:
         self.is_request_done = True
@@ -207,9 +219,7 @@ cdef class Exchange:
         self.is_sent = True
         self.origin.send_head(self.request, &self.framing)
         if self.held is not None:
-            for data, at, size in self.held:
-                self.origin.send_body(data, at, size)
-            self.held = None
+            self.send_held()
         if self.is_request_done:
             self.origin.finish()
         else:

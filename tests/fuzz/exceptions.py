@@ -7,7 +7,7 @@ excuses another method, target or field. `tests/property/test_codec_against_llht
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Literal, NamedTuple
 
 from tests.fuzz.reading import Message, Reading
@@ -39,14 +39,106 @@ def _response(line: bytes, *fields: bytes, body: bytes = b"") -> Message:
     return Message("response", b"\r\n".join((line, *fields, b"", body)))
 
 
-def _body(message: Message, reading: Reading) -> bytes:
-    """The bytes of a chunked body with its framing."""
-    return message.data[reading.head_size : reading.used] if reading.kind == "chunked" else b""
+def _chunked(body: bytes) -> Message:
+    return _request(b"POST / HTTP/1.1", b"Transfer-Encoding: chunked", body=body)
+
+
+def _section(message: Message, reading: Reading) -> Iterator[bytes]:
+    """The chunk lines of a chunked body, and the trailer section as one more piece behind the last."""
+    at = reading.head_size if reading.kind == "chunked" else len(message.data)
+    while (end := message.data.find(b"\r\n", at)) >= 0:
+        line = message.data[at:end]
+        yield line
+        size = int(re.split(rb"[; \t]", line)[0] or b"0", 16)
+        if size == 0:
+            yield message.data[end : reading.used]
+            return
+        at = end + 2 + size + 2
+
+
+# RFC 9112 §7.1.1 without the white space that llhttp refuses.
+_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+_QUOTED = rb'"(?:[\t \x21\x23-\x5b\x5d-\x7e]|\\[\t\x20-\x7e])*"'
+_PLAIN_CHUNK_LINE = re.compile(rb"[0-9A-Fa-f]+(?:;" + _TOKEN + rb"(?:=(?:" + _TOKEN + rb"|" + _QUOTED + rb"))?)*")
+
+
+def _has_loose_extension(message: Message, reading: Reading) -> bool:
+    lines = [piece for piece in _section(message, reading) if not piece.startswith(b"\r\n")]
+    return any(not _PLAIN_CHUNK_LINE.fullmatch(line) for line in lines)
+
+
+def _has_space_before_extension(message: Message, reading: Reading) -> bool:
+    return any(re.match(rb"[0-9A-Fa-f]+[ \t]", line) for line in _section(message, reading))
+
+
+def _has_framing_trailer(message: Message, reading: Reading) -> bool:
+    trailers = [piece for piece in _section(message, reading) if piece.startswith(b"\r\n")]
+    return any(re.search(rb"\r\n(content-length|transfer-encoding):", piece, re.IGNORECASE) for piece in trailers)
 
 
 def _upgrades(message: Message, reading: Reading) -> bool:
     asks = reading.says(b"connection", b"upgrade") and bool(reading.values(b"upgrade"))
-    return message.what == "request" and asks
+    return message.what == "request" and (asks or reading.method == b"CONNECT")
 
 
-EXCEPTIONS: tuple[DocumentedException, ...] = ()
+EXCEPTIONS: tuple[DocumentedException, ...] = (
+    DocumentedException(
+        "llhttp",
+        "extension methods",
+        "RFC 9110 §9.1 leaves the set of methods open, and a proxy passes on what it does not know; llhttp has a fixed list",
+        _request(b"BREW / HTTP/1.1"),
+        lambda message, reading: message.what == "request" and reading.method not in LLHTTP_METHODS,
+    ),
+    DocumentedException(
+        "llhttp",
+        "loose chunk extensions",
+        "we read over an extension without taking it apart and never pass it on (RFC 9112 §7.1.1 has us ignore unknown ones); "
+        "it cannot hold CR, LF or a control character, so where the chunk begins is never in doubt",
+        _chunked(b"5; a b\r\nhello\r\n0\r\n\r\n"),
+        _has_loose_extension,
+    ),
+    DocumentedException(
+        "h11",
+        "white space before a chunk extension",
+        "RFC 9112 §7.1.1 allows BWS before the semicolon, and a recipient has to parse it (RFC 9110 §5.6.3)",
+        _chunked(b"5 ;a\r\nhello\r\n0\r\n\r\n"),
+        _has_space_before_extension,
+    ),
+    DocumentedException(
+        "llhttp",
+        "framing fields in the trailers",
+        "they mean nothing there: RFC 9110 §6.5.1 forbids merging them, splice_trailers leaves them out",
+        _chunked(b"0\r\nContent-Length: 5\r\n\r\n"),
+        _has_framing_trailer,
+    ),
+    DocumentedException(
+        "h11",
+        "framing fields in the trailers",
+        "as with llhttp; h11 only minds values that are malformed",
+        _chunked(b"0\r\nTransfer-Encoding: gzip\r\n\r\n"),
+        _has_framing_trailer,
+    ),
+    DocumentedException(
+        "h11",
+        "Content-Length of more than 20 digits",
+        "leading zeros are allowed (RFC 9110 §8.6: 1*DIGIT) and llhttp reads the same number; h11 stops at 20 digits",
+        _request(b"POST / HTTP/1.1", b"Content-Length: 000000000000000000005", body=b"hello"),
+        lambda message, reading: any(len(value) > 20 for value in reading.values(b"content-length")),
+    ),
+    DocumentedException(
+        "llhttp",
+        "upgrades of requests and CONNECT",
+        "llhttp stops reading at the head of a request that asks for another protocol; to us its body is framed as ever, and "
+        "the protocol changes only when the origin says 101 (RFC 9110 §7.8)",
+        _request(b"POST / HTTP/1.1", b"Connection: upgrade", b"Upgrade: x", b"Content-Length: 5", body=b"hello"),
+        _upgrades,
+        is_body_other=True,
+    ),
+    DocumentedException(
+        "llhttp",
+        "101 that names no protocol",
+        "httptools reports the pause behind such a 101 as an error; whether an upgrade was asked for the exchange decides",
+        _response(b"HTTP/1.1 101 Switching Protocols"),
+        lambda message, reading: reading.status == 101,
+    ),
+)

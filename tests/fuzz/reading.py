@@ -64,10 +64,14 @@ def read_whole(message: Message) -> Reading:
 
 
 def read_bytewise(message: Message, head: Head | None = None) -> Reading:
-    """One byte more each time; `head` may be one that has been used before."""
+    """One byte more each time; `head` may be one that has been used before.
+
+    A head is scanned from its start each time, so above 4 KiB it is fed in pieces of a few bytes.
+    """
     head = head or Head()
     verdict = "need_more"
-    for end in range(1, len(message.data) + 1):
+    size = len(message.data)
+    for end in (*range(1, size, 1 + size // 4096), size):
         verdict = head.read(message.data[:end], message.what)
         if verdict != "need_more":
             break
