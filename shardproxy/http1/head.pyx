@@ -79,6 +79,8 @@ cdef class Head:
         if fault == Fault.OK:
             fault = self.scan_fields(p, end, limits)
         if fault == Fault.OK:
+            if self.lengths and (self.status < 200 or self.status == 204):
+                cut_lengths(self)
             return self.conclude_fields()
         if fault == Fault.NEED_MORE and end - self.base < limits.max_bytes:
             return fault
@@ -455,6 +457,14 @@ cdef class Head:
 
     cdef bytes slice(self, uint32_t at, uint32_t n):
         return self.base[at:at + n]
+
+
+cdef void cut_lengths(Head head) noexcept:
+    """1xx and 204 never go on with a Content-Length (RFC 9110 §8.6): some clients would wait for that body."""
+    cdef uint32_t i
+    for i in range(head.count):
+        if head.fields[i].kind == <int>FIELD_CONTENT_LENGTH:
+            head.fields[i].hop = True
 
 
 cdef inline bint sp_same_end(text value, text value_end, text lower, size_t n) noexcept:

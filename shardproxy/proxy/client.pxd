@@ -26,8 +26,10 @@ cdef class Client(Connection):
     cdef bint is_counted            # in the listener's gauge
     cdef bint saw_eof
     cdef int64_t linger_left
+    cdef int64_t outstanding        # bytes the client had not taken when makes_progress() was last asked
 
     cdef bint admit(self) noexcept
+    cdef void read(self) noexcept
     cdef void refuse(self, int fault) noexcept
     cdef void set_pauses(self, bint is_held, bint is_full) noexcept
     cdef void linger(self) noexcept

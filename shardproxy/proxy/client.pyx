@@ -4,8 +4,10 @@ Closing lingers (RFC 9112 §9.6) when the client may still be sending: a close w
 a reset, which can overtake our last answer.
 """
 
+import fcntl
 import socket
 import struct
+import termios
 
 from shardproxy.http1.faults cimport Fault
 from shardproxy.shm.gauges cimport gauge_add, gauge_reserve
@@ -96,6 +98,8 @@ cdef class Client(Connection):
             self.refuse(Fault.HEAD_TIMEOUT)
         elif self.state == READ_HEAD and not self.is_blocked:
             self.close()
+        elif (self.state == READ_HEAD or self.state == CLOSED) and self.makes_progress():
+            self.set_deadline(self.wheel.now_ns + self.listener.idle_ns)
         elif self.state == READ_BODY and self.is_held:
             self.set_deadline(self.wheel.now_ns + self.listener.request_body_ns)
         elif self.state == READ_BODY:
@@ -138,8 +142,12 @@ cdef class Client(Connection):
 
     def resume_writing(self):
         self.is_blocked = False
+        self.outstanding = 0
         if self.exchange is not None:
             self.exchange.client_writable()
+        elif self.state == READ_HEAD:
+            self.set_pauses(False, False)
+            self.read()
 
     # Endings -------------------------------------------------------------------------------------------------------
 
@@ -147,6 +155,20 @@ cdef class Client(Connection):
         """The response is broken off, and has to look like it."""
         self.flush()
         self.abort()
+
+    cdef bint makes_progress(self) noexcept:
+        """Has the client acknowledged bytes since this was last asked?  A slow reader is not a dead one, and with
+        large socket buffers it takes long until the transport notices; so the kernel is asked (SIOCOUTQ)."""
+        cdef int64_t before = self.outstanding
+        if self.transport is None:
+            return False
+        sock = self.transport.get_extra_info("socket")
+        queued = struct.unpack("i", fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4)))[0]
+        self.outstanding = queued + self.transport.get_write_buffer_size()
+        return before == 0 or self.outstanding < before
+
+    cdef void read(self) noexcept:
+        pass
 
     cdef void refuse(self, int fault) noexcept:
         pass

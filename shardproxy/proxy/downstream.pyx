@@ -56,20 +56,20 @@ cdef class Downstream(Client):
     # hot
     cdef void read(self) noexcept:
         """Read on until the input is used up or has to wait for the response.  Never entered twice: answers that come
-        at once only change the state, and the loop goes on."""
+        at once only change the state, and the loop goes on.  A client that does not take its answers gets no new ones."""
         if self.is_reading:
             return
         self.is_reading = True
         while self.input is not None:
             if self.at == PyBytes_GET_SIZE(self.input):
                 self.input = None
-            elif self.state == READ_HEAD:
+            elif self.state == READ_HEAD and not self.is_blocked:
                 self.read_head()
             elif self.state == READ_BODY:
                 self.read_body()
             elif self.state == TUNNEL:
                 self.read_tunnel()
-            elif self.state == AWAIT_END:
+            elif self.state == AWAIT_END or self.state == READ_HEAD:
                 self.hold_input()
                 break
             else:

@@ -21,6 +21,7 @@ cdef class End(Timed):
     # flow
     cdef void pause(self) noexcept                      # read no more from the peer for now
     cdef void resume(self) noexcept
+    cdef bint makes_progress(self) noexcept             # does the peer still take what was written?
     # endings
     cdef void reset(self, int fault) noexcept           # give up: what was sent must not look complete
     cdef void release(self) noexcept                    # the exchange is over: be ready for another one, or close

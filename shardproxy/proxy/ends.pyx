@@ -29,6 +29,9 @@ cdef class End(Timed):
     cdef void resume(self) noexcept:
         pass
 
+    cdef bint makes_progress(self) noexcept:
+        return False
+
     cdef void reset(self, int fault) noexcept:
         pass
 

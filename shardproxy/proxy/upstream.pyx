@@ -151,6 +151,8 @@ cdef class Upstream(Connection):
             self.connect_failed(Fault.CONNECT_TIMEOUT)
         elif self.state == AWAIT_HEAD:
             self.fail(Fault.RESPONSE_TIMEOUT)
+        elif self.state == READ_BODY and self.is_paused and self.exchange.client.makes_progress():
+            self.set_deadline(self.wheel.now_ns + self.exchange.idle_ns)    # it is slow, not stalled
         elif self.state == READ_BODY:
             self.fail(Fault.RESPONSE_STALLED)
         else:

@@ -1,4 +1,4 @@
-# Host and path to route, in time that does not grow with the number of routes. Immutable; flat C arrays.
+# Host and path to route, in time that does not grow with the number of routes. Immutable; one block of flat C arrays.
 from libc.stdint cimport int32_t, uint32_t, uint64_t
 
 ctypedef const char* text
@@ -24,16 +24,23 @@ cdef struct HostTable:
 cdef class Table:
     cdef Node* nodes
     cdef char* characters
-    cdef HostTable exact            # full names
+    cdef HostTable exact            # full names; its entries begin the block that holds all arrays
     cdef HostTable wildcards        # what stands behind `*.`
     cdef int32_t any_root           # -1 = every route names hosts
     cdef uint64_t seed
     cdef readonly int node_count
 
+    # per request
     cdef int find(self, text host, Py_ssize_t host_len, text path, Py_ssize_t path_len) noexcept nogil
     cdef int find_by_host(self, text host, Py_ssize_t host_len, text path, Py_ssize_t path_len) noexcept nogil
-    cdef int32_t host_root(self, const HostTable* table, text name, Py_ssize_t n) noexcept nogil
-    cdef int32_t walk(self, uint32_t root, text path, Py_ssize_t path_len) noexcept nogil
+    cdef int32_t host_root(self, const HostTable* table, text name, Py_ssize_t n, uint64_t key) noexcept nogil
+    cdef int32_t walk(self, int32_t root, text path, Py_ssize_t path_len) noexcept nogil
+
+    # building
     cdef build(self, dict groups)
-    cdef fill_nodes(self, list ordered, dict first_child, dict groups)
-    cdef fill_hosts(self, HostTable* table, dict roots, dict offsets)
+    cdef allocate(self, size_t exact, size_t wildcards, size_t characters)
+    cdef fill_nodes(self, list nodes, list first_child)
+    cdef fill_hosts(self, HostTable* table, dict roots, uint32_t at)
+
+    # for tests
+    cdef int visited(self, int32_t root, text path, Py_ssize_t path_len) noexcept nogil

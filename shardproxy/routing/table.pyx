@@ -3,10 +3,10 @@
 import os
 from collections import namedtuple
 
-from libc.stdlib cimport calloc, free, malloc
+from libc.stdlib cimport calloc, free
 from libc.string cimport memchr, memcmp, memcpy
 
-from shardproxy.routing.tree import NO_ROUTE as TREE_NO_ROUTE, Tree
+from shardproxy.routing.tree import ANY_HOST, NO_ROUTE as TREE_NO_ROUTE, breadth_first, group_by_host
 
 Entry = namedtuple("Entry", "hosts path is_prefix")
 
@@ -14,6 +14,10 @@ cdef enum:
     MAX_HOST = 255          # longer names match no host, only routes for any
     NOWHERE = -1
     NO_ROUTE = 0x7fffffff
+
+cdef struct Suffix:         # of a host, behind one of its dots
+    uint64_t key
+    uint32_t at
 
 
 cdef class Table:
@@ -25,10 +29,7 @@ cdef class Table:
         self.build(group_by_host(entries))
 
     def __dealloc__(self):
-        free(self.nodes)
-        free(self.characters)
         free(self.exact.entries)
-        free(self.wildcards.entries)
 
     def __repr__(self):
         return f"<Table nodes={self.node_count} hosts={self.exact.count} wildcards={self.wildcards.count}>"
@@ -36,70 +37,65 @@ cdef class Table:
     # Building ------------------------------------------------------------------------------------------------------
 
     cdef build(self, dict groups):
-        ordered = []
-        roots = {}
-        for host, tree in groups.items():
-            roots[host] = len(ordered)
-            ordered.append(tree)
-        first_child = {}
-        at = 0
-        while at < len(ordered):        # breadth first, so that the children of a node are neighbours
-            first_child[at] = len(ordered)
-            ordered.extend(ordered[at].children[key] for key in sorted(ordered[at].children))
-            at += 1
-        self.fill_nodes(ordered, first_child, groups)
-        if b"" in roots:
-            self.any_root = roots[b""]
+        cdef list nodes, first_child
+        roots = {host: root for root, host in enumerate(groups)}
+        exact = {host: root for host, root in roots.items() if host != ANY_HOST and not host.startswith(b"*.")}
+        wildcards = {host[2:]: root for host, root in roots.items() if host.startswith(b"*.")}
+        nodes, first_child = breadth_first(groups.values())
+        in_trees = sum([len(node.label) + len(node.children) for node in nodes])
+        exact_length = sum(map(len, exact))
+        self.node_count = len(nodes)
+        self.allocate(table_size(exact), table_size(wildcards), in_trees + exact_length + sum(map(len, wildcards)))
+        self.fill_nodes(nodes, first_child)
+        self.fill_hosts(&self.exact, exact, in_trees)
+        self.fill_hosts(&self.wildcards, wildcards, in_trees + exact_length)
+        self.any_root = roots.get(ANY_HOST, NOWHERE)
 
-    cdef fill_nodes(self, list ordered, dict first_child, dict groups):
-        cdef Node* node
-        cdef bytes blob
-        characters = bytearray()
-        self.node_count = len(ordered)
-        self.nodes = <Node*>calloc(max(len(ordered), 1), sizeof(Node))
-        if self.nodes == NULL:
+    cdef allocate(self, size_t exact, size_t wildcards, size_t characters):
+        """One block: both tables of hosts (8-byte aligned first), the nodes, the characters."""
+        cdef size_t hosts = exact + wildcards
+        cdef char* block = <char*>calloc(1, hosts * sizeof(HostEntry) + self.node_count * sizeof(Node) + characters)
+        if block == NULL:
             raise MemoryError
-        for i, tree in enumerate(ordered):
+        self.exact.entries = <HostEntry*>block
+        self.exact.mask = <uint32_t>(exact - 1)
+        self.wildcards.entries = self.exact.entries + exact
+        self.wildcards.mask = <uint32_t>(wildcards - 1)
+        self.nodes = <Node*>(self.exact.entries + hosts)
+        self.characters = <char*>(self.nodes + self.node_count)
+
+    cdef fill_nodes(self, list nodes, list first_child):
+        cdef Node* node
+        cdef bytes label, firsts
+        cdef uint32_t at = 0
+        for i, tree in enumerate(nodes):
             node = &self.nodes[i]
-            node.label, node.label_len = len(characters), len(tree.label)
-            characters += tree.label
-            node.first_bytes, node.children = len(characters), len(tree.children)
-            characters += bytes(sorted(tree.children))
+            label, firsts = tree.label, bytes(sorted(tree.children))
+            node.label, node.label_len = at, len(label)
+            node.first_bytes, node.children = at + len(label), len(firsts)
             node.first_child = first_child[i]
             node.prefix_order, node.exact_order = tree.prefix_order, tree.exact_order
-        offsets = {}
-        for host in groups:
-            offsets[host] = len(characters)
-            characters += host
-        blob = bytes(characters)
-        self.characters = <char*>malloc(max(len(blob), 1))
-        if self.characters == NULL:
-            raise MemoryError
-        memcpy(self.characters, <const char*>blob, len(blob))
-        numbered = {host: i for i, host in enumerate(groups)}
-        self.fill_hosts(&self.exact, {h: r for h, r in numbered.items() if h and not h.startswith(b"*.")}, offsets)
-        self.fill_hosts(&self.wildcards, {h[2:]: r for h, r in numbered.items() if h.startswith(b"*.")},
-                        {h[2:]: at + 2 for h, at in offsets.items() if h.startswith(b"*.")})
+            memcpy(self.characters + at, <text>label, len(label))
+            memcpy(self.characters + at + len(label), <text>firsts, len(firsts))
+            at += len(label) + len(firsts)
 
-    cdef fill_hosts(self, HostTable* table, dict roots, dict offsets):
-        cdef uint32_t size = 4, at
+    cdef fill_hosts(self, HostTable* table, dict roots, uint32_t at):
+        """The names go into `characters` from `at` on."""
         cdef HostEntry* entry
+        cdef bytes name
         cdef uint64_t key
-        while size < 2 * len(roots):
-            size *= 2
-        table.entries = <HostEntry*>calloc(size, sizeof(HostEntry))
-        if table.entries == NULL:
-            raise MemoryError
-        table.mask = size - 1
+        cdef uint32_t slot
         table.count = len(roots)
         for name, root in roots.items():
             key = hash_name(self.seed, name, len(name))
-            at = <uint32_t>key & table.mask
-            while table.entries[at].hash:
-                at = (at + 1) & table.mask
-            entry = &table.entries[at]
+            slot = <uint32_t>key & table.mask
+            while table.entries[slot].hash:
+                slot = (slot + 1) & table.mask
+            entry = &table.entries[slot]
             entry.hash, entry.root = key, root
-            entry.name, entry.name_len = offsets[name], len(name)
+            entry.name, entry.name_len = at, len(name)
+            memcpy(self.characters + at, <text>name, len(name))
+            at += len(name)
 
     # Finding -------------------------------------------------------------------------------------------------------
 
@@ -111,42 +107,39 @@ cdef class Table:
             order = self.find_by_host(host, host_len, path, path_len)
             if order != NOWHERE:
                 return order
-        if self.any_root == NOWHERE:
-            return NOWHERE
-        return order_or_nowhere(self.walk(<uint32_t>self.any_root, path, path_len))
+        return self.walk(self.any_root, path, path_len)
 
     # hot
     cdef int find_by_host(self, text host, Py_ssize_t host_len, text path, Py_ssize_t path_len) noexcept nogil:
-        """The exact name, then each `*.suffix` from the longest on.  Cost: a hash a label."""
+        """The exact name, then each `*.suffix` from the longest on.
+
+        Hashed from its end, so that one pass over the name gives the keys of all its suffixes.
+        """
         cdef char[MAX_HOST] name
+        cdef Suffix[MAX_HOST] suffixes
         cdef Py_ssize_t n = host_name(name, host, host_len)
-        cdef Py_ssize_t i
-        cdef int32_t root = self.host_root(&self.exact, name, n)
+        cdef Py_ssize_t i = n
+        cdef uint64_t key = self.seed
         cdef int order
-        if root != NOWHERE:
-            order = order_or_nowhere(self.walk(<uint32_t>root, path, path_len))
-            if order != NOWHERE:
-                return order
-        if self.wildcards.count == 0:
-            return NOWHERE
-        for i in range(1, n):
-            if name[i] == b'.':
-                root = self.host_root(&self.wildcards, name + i + 1, n - i - 1)
-                if root != NOWHERE:
-                    order = order_or_nowhere(self.walk(<uint32_t>root, path, path_len))
-                    if order != NOWHERE:
-                        return order
-        return NOWHERE
+        cdef int count = 0
+        while i > 0:
+            i -= 1
+            if name[i] == b'.' and i > 0:
+                suffixes[count].key, suffixes[count].at = finish_hash(key), <uint32_t>(i + 1)
+                count += 1
+            key = hash_byte(key, name[i])
+        order = self.walk(self.host_root(&self.exact, name, n, finish_hash(key)), path, path_len)
+        while order == NOWHERE and count > 0:
+            count -= 1
+            i = suffixes[count].at
+            order = self.walk(self.host_root(&self.wildcards, name + i, n - i, suffixes[count].key), path, path_len)
+        return order
 
     # hot
-    cdef int32_t host_root(self, const HostTable* table, text name, Py_ssize_t n) noexcept nogil:
-        cdef uint64_t key
-        cdef uint32_t at
+    cdef int32_t host_root(self, const HostTable* table, text name, Py_ssize_t n, uint64_t key) noexcept nogil:
+        """Where the tree of a host begins, or NOWHERE; `key` is the hash of `name`."""
+        cdef uint32_t at = <uint32_t>key & table.mask
         cdef const HostEntry* entry
-        if table.count == 0 or n <= 0:
-            return NOWHERE
-        key = hash_name(self.seed, name, n)
-        at = <uint32_t>key & table.mask
         while True:
             entry = &table.entries[at]
             if entry.hash == 0:
@@ -156,39 +149,72 @@ cdef class Table:
             at = (at + 1) & table.mask
 
     # hot
-    cdef int32_t walk(self, uint32_t root, text path, Py_ssize_t path_len) noexcept nogil:
-        """The lowest order among the prefixes on the way and the exact path at its end."""
+    cdef int32_t walk(self, int32_t root, text path, Py_ssize_t path_len) noexcept nogil:
+        """The lowest order among the prefixes on the way and the exact path at its end, or NOWHERE."""
+        if root == NOWHERE:
+            return NOWHERE
         cdef const Node* node = &self.nodes[root]
         cdef int32_t best = node.prefix_order
         cdef text end = path + path_len
-        cdef text firsts
-        cdef text found
         while path < end:
-            if node.children == 0:
-                return best
-            firsts = self.characters + node.first_bytes
-            found = <text>memchr(firsts, <unsigned char>path[0], node.children)
-            if found == NULL:
-                return best
-            node = &self.nodes[node.first_child + (found - firsts)]
-            if end - path < node.label_len or memcmp(self.characters + node.label, path, node.label_len) != 0:
-                return best
+            node = child(self.nodes, self.characters, node, path, end - path)
+            if node == NULL:
+                return order_or_nowhere(best)
             path += node.label_len
-            if node.prefix_order < best:
-                best = node.prefix_order
-        return node.exact_order if node.exact_order < best else best
+            best = min(best, node.prefix_order)
+        return order_or_nowhere(min(best, node.exact_order))
+
+    # From Python ---------------------------------------------------------------------------------------------------
 
     def match(self, bytes host, bytes path):
         return self.find(host, len(host), path, len(path))
 
+    def depth(self, bytes pattern, bytes path):
+        cdef bint is_wildcard = pattern.startswith(b"*.")
+        cdef bytes name = pattern[2:] if is_wildcard else pattern
+        cdef uint64_t key = hash_name(self.seed, name, len(name))
+        cdef int32_t root = self.any_root
+        if pattern != ANY_HOST:
+            root = self.host_root(&self.wildcards if is_wildcard else &self.exact, name, len(name), key)
+        return 0 if root == NOWHERE else self.visited(root, path, len(path))
 
-cdef dict group_by_host(entries):
-    """A tree for each host; routes without hosts are those of b""."""
-    groups = {}
-    for order, (hosts, path, is_prefix) in enumerate(entries):
-        for host in hosts or (b"",):
-            groups.setdefault(host, Tree()).add(path, order, is_prefix=is_prefix)
-    return groups
+    cdef int visited(self, int32_t root, text path, Py_ssize_t path_len) noexcept nogil:
+        """How many nodes `walk` comes to."""
+        cdef const Node* node = &self.nodes[root]
+        cdef text end = path + path_len
+        cdef int count = 0
+        while node != NULL:
+            count += 1
+            path += node.label_len
+            if path >= end:
+                break
+            node = child(self.nodes, self.characters, node, path, end - path)
+        return count
+
+
+cdef size_t table_size(dict names):
+    """A power of two that leaves at least half of the slots free, so that a search always ends."""
+    cdef size_t size = 4
+    while size < 2 * <size_t>len(names):
+        size *= 2
+    return size
+
+
+# hot
+cdef inline const Node* child(const Node* nodes, text characters, const Node* node,
+                              text path, Py_ssize_t left) noexcept nogil:
+    """The node below that the next bytes of a path lead to, or NULL; `left` is at least 1."""
+    cdef text firsts = characters + node.first_bytes
+    cdef text found
+    if node.children == 0:
+        return NULL
+    found = <text>memchr(firsts, <unsigned char>path[0], node.children)
+    if found == NULL:
+        return NULL
+    node = nodes + node.first_child + (found - firsts)
+    if left < <Py_ssize_t>node.label_len or memcmp(characters + node.label, path, node.label_len) != 0:
+        return NULL
+    return node
 
 
 cdef inline int order_or_nowhere(int32_t order) noexcept nogil:
@@ -196,12 +222,24 @@ cdef inline int order_or_nowhere(int32_t order) noexcept nogil:
 
 
 cdef inline uint64_t hash_name(uint64_t seed, text name, Py_ssize_t n) noexcept nogil:
-    """FNV-1a from a random start.  Clients only look up, so collisions cannot be piled up from outside."""
-    cdef uint64_t key = seed ^ <uint64_t>14695981039346656037
-    cdef Py_ssize_t i
-    for i in range(n):
-        key = (key ^ <unsigned char>name[i]) * <uint64_t>1099511628211
-    return key | 1  # 0 means free
+    """FNV-1a from a random start and from the name's end; clients only look up, so they cannot pile up collisions."""
+    cdef uint64_t key = seed
+    while n > 0:
+        n -= 1
+        key = hash_byte(key, name[n])
+    return finish_hash(key)
+
+
+cdef inline uint64_t hash_byte(uint64_t key, char byte) noexcept nogil:
+    return (key ^ <unsigned char>byte) * <uint64_t>1099511628211
+
+
+cdef inline uint64_t finish_hash(uint64_t key) noexcept nogil:
+    """Mixes the upper bits down (splitmix64's last steps): FNV's low bits alone know only the low bits of the name."""
+    key = (key ^ (key >> 30)) * <uint64_t>0xbf58476d1ce4e5b9
+    key = (key ^ (key >> 27)) * <uint64_t>0x94d049bb133111eb
+    key = key ^ (key >> 31)
+    return key if key else 1  # 0 means free
 
 
 cdef inline Py_ssize_t host_name(char* out, text host, Py_ssize_t n) noexcept nogil:
@@ -220,6 +258,7 @@ cdef inline Py_ssize_t host_name(char* out, text host, Py_ssize_t n) noexcept no
 
 
 cdef inline Py_ssize_t without_port(text host, Py_ssize_t n) noexcept nogil:
+    """The length up to a `:` that only digits follow; the colons of `[::1]` stand before its `]`."""
     cdef Py_ssize_t i = n
     while i > 0:
         i -= 1

@@ -26,8 +26,9 @@ class DocumentedException(NamedTuple):
 
 # The methods that llhttp takes with HTTP/1.1 (llhttp's METHODS_HTTP without PRI).
 LLHTTP_METHODS = frozenset(
-    b"DELETE GET HEAD POST PUT CONNECT OPTIONS TRACE COPY LOCK MKCOL MOVE PROPFIND PROPPATCH SEARCH UNLOCK BIND REBIND UNBIND "
-    b"ACL REPORT MKACTIVITY CHECKOUT MERGE M-SEARCH NOTIFY SUBSCRIBE UNSUBSCRIBE PATCH PURGE MKCALENDAR LINK UNLINK QUERY".split()
+    b"DELETE GET HEAD POST PUT CONNECT OPTIONS TRACE COPY LOCK MKCOL MOVE PROPFIND PROPPATCH SEARCH UNLOCK BIND REBIND "
+    b"UNBIND ACL REPORT MKACTIVITY CHECKOUT MERGE M-SEARCH NOTIFY SUBSCRIBE UNSUBSCRIBE PATCH PURGE MKCALENDAR LINK "
+    b"UNLINK QUERY".split()
 )
 
 
@@ -45,15 +46,17 @@ def _chunked(body: bytes) -> Message:
 
 def _section(message: Message, reading: Reading) -> Iterator[bytes]:
     """The chunk lines of a chunked body, and the trailer section as one more piece behind the last."""
-    at = reading.head_size if reading.kind == "chunked" else len(message.data)
-    while (end := message.data.find(b"\r\n", at)) >= 0:
-        line = message.data[at:end]
+    data = message.data[: reading.used]
+    at = reading.head_size if reading.kind == "chunked" else len(data)
+    while (end := data.find(b"\r\n", at)) >= 0:
+        line = data[at:end]
         yield line
         size = int(re.split(rb"[; \t]", line)[0] or b"0", 16)
         if size == 0:
-            yield message.data[end : reading.used]
+            yield data[end:]
             return
         at = end + 2 + size + 2
+    yield data[at:]
 
 
 # RFC 9112 §7.1.1 without the white space that llhttp refuses.
@@ -76,6 +79,16 @@ def _has_framing_trailer(message: Message, reading: Reading) -> bool:
     return any(re.search(rb"\r\n(content-length|transfer-encoding):", piece, re.IGNORECASE) for piece in trailers)
 
 
+def _has_tab_behind_framing(message: Message, reading: Reading) -> bool:
+    line = rb"\r\n(?:transfer-encoding|content-length):[^\r]*\t *\r\n"
+    return bool(re.search(line, message.data[: reading.head_size], re.IGNORECASE))
+
+
+def _has_idle_coding(message: Message, reading: Reading) -> bool:
+    has_no_body = message.method == b"HEAD" or reading.status == 304
+    return message.what == "response" and has_no_body and bool(reading.values(b"transfer-encoding"))
+
+
 def _upgrades(message: Message, reading: Reading) -> bool:
     asks = reading.says(b"connection", b"upgrade") and bool(reading.values(b"upgrade"))
     return message.what == "request" and (asks or reading.method == b"CONNECT")
@@ -85,14 +98,14 @@ EXCEPTIONS: tuple[DocumentedException, ...] = (
     DocumentedException(
         "llhttp",
         "extension methods",
-        "RFC 9110 §9.1 leaves the set of methods open, and a proxy passes on what it does not know; llhttp has a fixed list",
+        "RFC 9110 §9.1 leaves the set of methods open, and a proxy passes on what it does not know; llhttp has a list",
         _request(b"BREW / HTTP/1.1"),
         lambda message, reading: message.what == "request" and reading.method not in LLHTTP_METHODS,
     ),
     DocumentedException(
         "llhttp",
         "loose chunk extensions",
-        "we read over an extension without taking it apart and never pass it on (RFC 9112 §7.1.1 has us ignore unknown ones); "
+        "we read over an extension without taking it apart and never pass it on (RFC 9112 §7.1.1: ignore them); "
         "it cannot hold CR, LF or a control character, so where the chunk begins is never in doubt",
         _chunked(b"5; a b\r\nhello\r\n0\r\n\r\n"),
         _has_loose_extension,
@@ -128,8 +141,8 @@ EXCEPTIONS: tuple[DocumentedException, ...] = (
     DocumentedException(
         "llhttp",
         "upgrades of requests and CONNECT",
-        "llhttp stops reading at the head of a request that asks for another protocol; to us its body is framed as ever, and "
-        "the protocol changes only when the origin says 101 (RFC 9110 §7.8)",
+        "llhttp stops reading at the head of a request that asks for another protocol; to us its body is framed as "
+        "ever, and the protocol changes only when the origin says 101 (RFC 9110 §7.8)",
         _request(b"POST / HTTP/1.1", b"Connection: upgrade", b"Upgrade: x", b"Content-Length: 5", body=b"hello"),
         _upgrades,
         is_body_other=True,
@@ -137,8 +150,39 @@ EXCEPTIONS: tuple[DocumentedException, ...] = (
     DocumentedException(
         "llhttp",
         "101 that names no protocol",
-        "httptools reports the pause behind such a 101 as an error; whether an upgrade was asked for the exchange decides",
+        "httptools reports the pause behind such a 101 as an error; whether one was asked for is the exchange's affair",
         _response(b"HTTP/1.1 101 Switching Protocols"),
         lambda message, reading: reading.status == 101,
+    ),
+    DocumentedException(
+        "llhttp",
+        "Content-Length of interim responses",
+        "a 1xx ends with its empty line (RFC 9112 §6.3); llhttp knows that of 100 to 103 only. We leave the field out",
+        _response(b"HTTP/1.1 150 Later", b"Content-Length: 5"),
+        lambda message, reading: 103 < reading.status < 200 and bool(reading.values(b"content-length")),
+        is_body_other=True,
+    ),
+    DocumentedException(
+        "llhttp",
+        "a tab behind a length or a coding",
+        "optional white space is spaces and tabs (RFC 9110 §5.6.3); llhttp takes only spaces there, and a response whose "
+        "coding has a tab behind it for one without a length. We write the coding anew, so nobody behind us meets it",
+        _response(b"HTTP/1.1 200 OK", b"Transfer-Encoding: chunked\t", body=b"0\r\n\r\n"),
+        _has_tab_behind_framing,
+        is_body_other=True,
+    ),
+    DocumentedException(
+        "llhttp",
+        "transfer codings of responses without a body",
+        "as with h11; llhttp only minds an empty one",
+        _response(b"HTTP/1.1 304 Not Modified", b"Transfer-Encoding:"),
+        _has_idle_coding,
+    ),
+    DocumentedException(
+        "h11",
+        "transfer codings of responses without a body",
+        "to HEAD and in 304 the field says what would have been (RFC 9112 §6.1); it frames nothing and does not go on",
+        _response(b"HTTP/1.1 304 Not Modified", b"Transfer-Encoding: gzip"),
+        _has_idle_coding,
     ),
 )

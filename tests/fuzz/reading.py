@@ -25,8 +25,9 @@ class Message(NamedTuple):
 class Reading(NamedTuple):
     """What the codec made of a message.
 
-    `verdict` is "ok", "need_more" or a fault; `kind` is empty until the framing is known; `fields` are (name, value, ends
-    here). After a fault `payload` and `used` are empty, because how far a reader got before it is its own affair.
+    `verdict` is "ok", "need_more" or a fault; `kind` is empty until the framing is known; `fields` are (name, value,
+    ends here). After a fault in the body the `payload` is empty and `used` ends with the head: how far the reader got
+    is its own affair.
     """
 
     verdict: str
@@ -88,7 +89,8 @@ def read_every_way(message: Message, trailing: bytes = b"GET /next HTTP/1.1\r\nH
 
 
 def _read_rest(head: Head, message: Message, step: int) -> Reading:
-    verdict, kind, length = request_framing(head) if message.what == "request" else response_framing(head, message.method)
+    is_request = message.what == "request"
+    verdict, kind, length = request_framing(head) if is_request else response_framing(head, message.method)
     if verdict != "ok":
         return Reading(verdict)
     facts = head.facts

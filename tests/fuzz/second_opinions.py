@@ -13,7 +13,7 @@ Fields = list[tuple[bytes, bytes]]
 
 
 class Opinion(NamedTuple):
-    """Another parser's reading. `refusal` is empty if it took the bytes; `used` is -1 where the parser does not tell."""
+    """Another parser's reading. `refusal` is empty if it took the bytes; `used` is -1 where it does not tell."""
 
     refusal: str
     has_head: bool

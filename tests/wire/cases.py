@@ -1,4 +1,4 @@
-"""The wire cases: bytes and what the codec makes of them, in plain text. How to write one: tests/wire/cases/README.md."""
+"""The wire cases: bytes and what the codec makes of them, in plain text; cases/README.md tells how to write one."""
 
 from __future__ import annotations
 
