@@ -28,6 +28,7 @@ cdef class Connection(End):
     cdef void cork(self) noexcept
     cdef void discard(self) noexcept
     cdef void put(self, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept
+    cdef void write_trailers(self) noexcept
     cdef void put_scratch(self) noexcept
     cdef void keep_partial(self) noexcept
     cdef int join_partial(self, uint32_t max_bytes) noexcept

@@ -45,13 +45,13 @@ cdef class Connection(End):
         if size <= JOIN_BYTES and self.process.scratch.size <= JOIN_BYTES:
             self.process.scratch.add(PyBytes_AS_STRING(data) + at, size)
             return
-        piece = data if size == PyBytes_GET_SIZE(data) else memoryview(data)[at:at + size]
+        piece = data if size == PyBytes_GET_SIZE(data) else memoryview(data)[at:at + size]  # warm: instead of a copy
         if self.written != NOT_COUNTED:
             count(self.process.cells, self.written, self.process.scratch.size + size)
         if self.process.scratch.size:
-            self.transport.writelines((self.process.scratch.take(), piece))
+            self.transport.writelines((self.process.scratch.take(), piece))  # warm: the transport is Python
         else:
-            self.write(piece)
+            self.write(piece)  # warm: the transport is Python
 
     # hot
     cdef void put_scratch(self) noexcept:
@@ -63,7 +63,7 @@ cdef class Connection(End):
             return
         if self.written != NOT_COUNTED:
             count(self.process.cells, self.written, size)
-        self.write(self.process.scratch.take())
+        self.write(self.process.scratch.take())  # warm: the transport is Python
 
     # hot
     cdef void finish(self) noexcept:
@@ -71,10 +71,13 @@ cdef class Connection(End):
             self.cork()
             self.process.scratch.add(b"0\r\n", 3)
             if self.trailers is not None:
-                splice_trailers(self.process.scratch, <const char*>self.trailers, len(self.trailers))
+                self.write_trailers()
             self.process.scratch.add(b"\r\n", 2)
         self.trailers = None
         self.flush()
+
+    cdef void write_trailers(self) noexcept:
+        splice_trailers(self.process.scratch, <const char*>self.trailers, len(self.trailers))
 
     cdef void keep_trailers(self, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept:
         """The bytes of a trailer section; the reader has checked them and bounds them."""

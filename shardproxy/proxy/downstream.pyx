@@ -49,7 +49,7 @@ cdef class Downstream(Client):
             self.input = data
             self.at = 0
         else:
-            self.input = self.input[self.at:] + data
+            self.input = self.input[self.at:] + data  # warm: only when requests are pipelined
             self.at = 0
         self.read()
 

@@ -165,7 +165,7 @@ EXCEPTIONS: tuple[DocumentedException, ...] = (
     DocumentedException(
         "llhttp",
         "a tab behind a length or a coding",
-        "optional white space is spaces and tabs (RFC 9110 §5.6.3); llhttp takes only spaces there, and a response whose "
+        "optional white space is spaces and tabs (RFC 9110 §5.6.3); llhttp takes only spaces, and a response whose "
         "coding has a tab behind it for one without a length. We write the coding anew, so nobody behind us meets it",
         _response(b"HTTP/1.1 200 OK", b"Transfer-Encoding: chunked\t", body=b"0\r\n\r\n"),
         _has_tab_behind_framing,

@@ -16,8 +16,8 @@ ROOT = Path(__file__).parents[2]
 SOURCES = (".py", ".pyi", ".pyx", ".pxd")
 FLOORS = (
     ("config",),
-    ("http1", "shm", "control", "tls"),
-    ("routing", "balancing", "limits", "observe"),
+    ("http1", "shm", "tls"),
+    ("control", "routing", "balancing", "limits", "observe"),
     ("filters",),
     ("proxy",),
     ("worker", "controller", "client"),
