@@ -1,68 +1,26 @@
 # A message head, scanned in place: offsets into the bytes it came in, nothing copied, no Python object per field.
 cimport cython
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
+from .fields cimport Field, Fields, HeadLimits
 from .grammar cimport text
 from .names cimport FieldKind, Method
 
-cdef struct Field:
-    uint32_t name           # offset of the line's first byte
-    uint32_t value          # offset of the value, white space before it skipped
-    uint32_t value_len      # without the white space behind it
-    uint32_t line_end       # offset behind the line's CR LF
-    uint16_t name_len
-    uint8_t kind            # FieldKind
-    uint8_t hop             # 1: ends here (RFC 9110 §7.6.1)
-
-cdef struct HeadLimits:
-    uint32_t max_bytes      # of the whole head, start line included
-    uint32_t max_fields
-    uint32_t max_target
-
 @cython.final
-cdef class Head:
-    cdef Field* fields
-    cdef uint32_t capacity
-    cdef uint32_t count             # fields scanned
-    cdef uint32_t size              # bytes of the head, its empty line included; 0 = not scanned
-    cdef uint32_t fields_at         # offset of the first field line
-    cdef bytes source               # keeps the bytes as long as the head is in use
-    cdef text base                  # where in the source the head begins: what the offsets refer to
+cdef class Head(Fields):
     # start line of a request
     cdef Method method
     cdef uint32_t method_len
     cdef uint32_t target, target_len
     cdef uint32_t path, path_len    # of the target, without authority and query
-    cdef uint32_t host, host_len    # authority: from an absolute target, else from Host; host_len 0 = none
-    cdef bint is_absolute           # the target names scheme and authority: it goes on in origin form
     # start line of a response
     cdef uint16_t status
     # both
     cdef uint8_t minor              # HTTP/1.minor
-    # what the fields said, for framing; counts guard against doubles
-    cdef uint32_t lengths, codings, hosts
-    cdef int64_t length             # the last Content-Length; -1 = not a number
-    cdef bint is_chunked            # the last transfer coding is `chunked`, and it is the only one
-    cdef bint has_other_coding      # a coding that we do not know stands in Transfer-Encoding
-    cdef bint expects_continue
-    cdef uint32_t nominations
-    cdef uint32_t seen              # bit (1 << FieldKind) for each kind that stands in the head
-    cdef bint says_close, says_keep_alive, says_upgrade, wants_trailers
-
     # scan: OK, NEED_MORE or a fault; `at` is where in the source the head begins
     cdef int scan_request(self, bytes source, Py_ssize_t at, const HeadLimits* limits) noexcept
     cdef int scan_response(self, bytes source, Py_ssize_t at, const HeadLimits* limits) noexcept
-    cdef const Field* find(self, FieldKind kind) noexcept
-    cdef void pass_on(self, FieldKind kind) noexcept
-    cdef inline bint has(self, FieldKind kind) noexcept:
-        return (self.seen >> <int>kind) & 1
-
     # inside
-    cdef void begin(self, bytes source) noexcept
-    cdef int scan_fields(self, text p, text end, const HeadLimits* limits) noexcept
-    cdef int add_field(self, text line, text colon, text value, text value_end, text line_end) noexcept
-    cdef int note_field(self, FieldKind kind, text value, text value_end) noexcept
-    cdef int read_connection(self, text p, text end) noexcept
-    cdef int nominate(self, text name, Py_ssize_t n) noexcept
+    cdef void begin(self, bytes source, text base) noexcept
     cdef int scan_request_line(self, text* at, text end, const HeadLimits* limits) noexcept
     cdef int read_target(self, text p, text end) noexcept
     cdef int read_connect_target(self, text p, text end) noexcept
@@ -71,13 +29,7 @@ cdef class Head:
     cdef int short_version(self, text p, text end) noexcept
     cdef int other_version(self, text p) noexcept
     cdef int scan_status_line(self, text* at, text end) noexcept
-    cdef bint grow(self) noexcept
-    cdef void read_coding(self, text value, text value_end) noexcept
-    cdef void note_option(self, text name, Py_ssize_t n) noexcept
-    cdef int cut_nominated(self) noexcept
     cdef int conclude_without_host(self) noexcept
-    cdef bytes slice(self, uint32_t at, uint32_t n)
-    cdef int conclude_fields(self) noexcept
     cdef int conclude_request(self) noexcept
 
 cdef int find_head_end(text p, Py_ssize_t n, Py_ssize_t* resume_at) noexcept nogil

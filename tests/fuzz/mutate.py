@@ -161,14 +161,33 @@ def run(seed: int, *, seconds: float = float("inf"), inputs: int = sys.maxsize) 
     return Tally(done, accepted, len(corpus), time.monotonic() - begin)
 
 
+def parse_input(text: str) -> Message:
+    """An input as a run prints it; ValueError if it is none."""
+    what, data, method = (text + ":GET").split(":")[:3]
+    if what == "request":
+        return Message("request", bytes.fromhex(data))
+    if what == "response":
+        return Message("response", bytes.fromhex(data), method.encode())
+    raise ValueError(what)
+
+
 def reproduce(text: str) -> str:
     """The violation of one input in the form that a run prints, or nothing."""
-    what, data, method = (text + ":GET").split(":")[:3]
     try:
-        check(Message("response" if what == "response" else "request", bytes.fromhex(data), method.encode()))
+        check(parse_input(text))
     except AssertionError as violation:
         return str(violation)
     return ""
+
+
+def reproduce_or_explain(parser: argparse.ArgumentParser, text: str) -> int:
+    """Say what is wrong with the input, or that nothing is; the exit code."""
+    try:
+        violation = reproduce(text)
+    except ValueError:
+        parser.error(f"{text!r} is not WHAT:HEX or WHAT:HEX:METHOD, with request or response as WHAT")
+    print(violation or "every invariant holds")
+    return 1 if violation else 0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -179,8 +198,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--reproduce", metavar="INPUT", help="check one input that a run printed")
     options = parser.parse_args(arguments)
     if options.reproduce:
-        print(violation := reproduce(options.reproduce))
-        return 1 if violation else 0
+        return reproduce_or_explain(parser, options.reproduce)
     if options.seconds == float("inf") and options.inputs == sys.maxsize:
         options.seconds = 60.0
     seed = options.seed if options.seed is not None else random.SystemRandom().randrange(1 << 32)
