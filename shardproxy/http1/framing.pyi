@@ -15,7 +15,7 @@ class Body:
 
     def __init__(self, kind: Kind, length: int = 0) -> None: ...
     def feed(self, data: bytes) -> tuple[str, bytes, int]:
-        """(fault, payload, bytes used). Bytes that are not used belong to the next message; after a fault feed no more."""
+        """(fault, payload, bytes used). Bytes not used belong to the next message; after a fault feed no more."""
 
     @property
     def is_done(self) -> bool:

@@ -28,13 +28,13 @@ class Head:
     ) -> str:
         """Scan `data` from its first byte: "ok", "need_more", or the name of a fault in `faults.NAMES`.
 
-        `max_bytes` bounds the whole head and the request target, `max_fields` the number of its fields. Bytes behind the
-        head are not looked at.
+        `max_bytes` bounds the whole head and the request target, `max_fields` the number of its fields. Bytes behind
+        the head are not looked at.
         """
 
     @property
     def facts(self) -> HeadFacts:
-        """What `read` found; only defined after it said "ok". `size` is the number of bytes, the empty line included."""
+        """What `read` found; only defined after it said "ok". `size` counts bytes, the empty line included."""
 
     @property
     def items(self) -> list[tuple[bytes, bytes, bool]]:

@@ -12,8 +12,8 @@ def forwarded_request(
 ) -> bytes:
     """The head as it goes on to an origin that is called `origin.test`.
 
-    `peer` is the client's address, `via` a whole field line or empty, `upgrade` the protocol to ask for, `path` replaces
-    the target's path, `chunked` says how the body is framed.
+    `peer` is the client's address, `via` a whole field line or empty, `upgrade` the protocol to ask for, `path`
+    replaces the target's path, `chunked` says how the body is framed.
     """
 
 def forwarded_response(

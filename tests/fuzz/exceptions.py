@@ -45,9 +45,11 @@ def _chunked(body: bytes) -> Message:
 
 
 def _section(message: Message, reading: Reading) -> Iterator[bytes]:
-    """The chunk lines of a chunked body, and the trailer section as one more piece behind the last."""
+    """The chunk lines of a chunked body, an unfinished one included; behind the last one the trailer section."""
+    if reading.kind != "chunked":
+        return
     data = message.data[: reading.used]
-    at = reading.head_size if reading.kind == "chunked" else len(data)
+    at = reading.head_size
     while (end := data.find(b"\r\n", at)) >= 0:
         line = data[at:end]
         yield line
@@ -56,7 +58,8 @@ def _section(message: Message, reading: Reading) -> Iterator[bytes]:
             yield data[end:]
             return
         at = end + 2 + size + 2
-    yield data[at:]
+    if at < len(data):
+        yield data[at:]
 
 
 # RFC 9112 §7.1.1 without the white space that llhttp refuses.

@@ -21,7 +21,7 @@ from typing import NamedTuple
 from shardproxy.http1.head import Head
 from tests.fuzz.invariants import check
 from tests.fuzz.reading import Message, Reading
-from tests.wire.cases import load_all
+from tests.wire.casefile import load_all
 
 # A longer seed is left to the wire tests, a longer mutant is cut: the bytewise reading is quadratic.
 MAX_INPUT_BYTES = 1024

@@ -1,7 +1,7 @@
 """Whatever our codec accepts, llhttp (httptools, strict) and h11 read with the same method, target, fields and body.
 
-The differences are listed in `tests/fuzz/exceptions.py`, one table for this test and the fuzzer; each is shown here to be
-still there, so that none outlives its reason.
+The differences are listed in `tests/fuzz/exceptions.py`, one table for this test and the fuzzer; each is shown here to
+be still there, so that none outlives its reason.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ tampering = st.tuples(
 
 
 @given(st.one_of(requests(), responses()), st.lists(tampering, min_size=1, max_size=3))
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=1000, deadline=None)
 def test_a_message_that_was_tampered_with_is_refused_or_read_alike_by_all(
     made: tuple[Message, bytes], changes: list[tuple[float, int, bytes]]
 ) -> None:
@@ -177,7 +177,7 @@ starts = st.sampled_from(
 
 
 @given(starts, st.lists(framing_lines, max_size=3), st.sampled_from([b"GET", b"HEAD"]))
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=1000, deadline=None)
 def test_any_mixture_of_framing_fields_is_refused_or_read_alike_by_all(
     start: str, lines: list[str], method: bytes
 ) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.fuzz.invariants import check
 from tests.fuzz.reading import read_every_way
-from tests.wire.cases import BadCase, WireCase, load, load_all, unescape
+from tests.wire.casefile import BadCase, WireCase, load, load_all, unescape
 
 CASES = load_all()
 

@@ -85,8 +85,9 @@ def test_a_transfer_coding_where_none_may_be_is_a_bad_response(status: int) -> N
 
 @pytest.mark.parametrize(
     "fields",
-    [(b"Content-Length: 1", b"Content-Length: 1"), (b"Content-Length: x",), (b"Content-Length: 1", b"Transfer-Encoding: chunked"),
-     (b"Transfer-Encoding: gzip",), (b"Transfer-Encoding: gzip, chunked",)],
+    [(b"Content-Length: 1", b"Content-Length: 1"), (b"Content-Length: x",),
+     (b"Content-Length: 1", b"Transfer-Encoding: chunked"), (b"Transfer-Encoding: gzip",),
+     (b"Transfer-Encoding: gzip, chunked",)],
 )  # fmt: skip
 def test_any_doubt_about_a_response_is_a_bad_response(fields: tuple[bytes, ...]) -> None:
     assert framed_response(200, *fields)[0] == "bad_response"
