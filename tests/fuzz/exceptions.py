@@ -82,8 +82,8 @@ def _has_framing_trailer(message: Message, reading: Reading) -> bool:
     return any(re.search(rb"\r\n(content-length|transfer-encoding):", piece, re.IGNORECASE) for piece in trailers)
 
 
-def _has_tab_behind_framing(message: Message, reading: Reading) -> bool:
-    line = rb"\r\n(?:transfer-encoding|content-length):[^\r]*\t *\r\n"
+def _has_tab_behind_coding(message: Message, reading: Reading) -> bool:
+    line = rb"\r\ntransfer-encoding:[^\r]*\t *\r\n"
     return bool(re.search(line, message.data[: reading.head_size], re.IGNORECASE))
 
 
@@ -167,11 +167,11 @@ EXCEPTIONS: tuple[DocumentedException, ...] = (
     ),
     DocumentedException(
         "llhttp",
-        "a tab behind a length or a coding",
+        "a tab behind a transfer coding",
         "optional white space is spaces and tabs (RFC 9110 §5.6.3); llhttp takes only spaces, and a response whose "
         "coding has a tab behind it for one without a length. We write the coding anew, so nobody behind us meets it",
         _response(b"HTTP/1.1 200 OK", b"Transfer-Encoding: chunked\t", body=b"0\r\n\r\n"),
-        _has_tab_behind_framing,
+        _has_tab_behind_coding,
         is_body_other=True,
     ),
     DocumentedException(
