@@ -27,7 +27,7 @@ listeners:
       - {match: {prefix: /deaf}, cluster: deaf}
       - {match: {prefix: /mute}, cluster: mute, timeout: 300ms}
       - {match: {prefix: /babble}, cluster: babble}
-      - {match: {prefix: /narrow}, cluster: narrow}
+      - {match: {prefix: /narrow}, cluster: narrow, timeout: 2s}
 clusters:
   - {name: app, endpoints: [APP]}
   - {name: nobody, endpoints: ["127.0.0.1:NOBODY"]}
