@@ -138,8 +138,8 @@ Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]
 
 
 @contextmanager
-def scripted_origin(handler: Handler) -> Iterator[str]:
-    """An origin that does to each connection what `handler` says, in a thread of its own."""
+def scripted_origin(handler: Handler, unix: Path | None = None) -> Iterator[str]:
+    """An origin that does to each connection what `handler` says, in a thread of its own; on that unix socket if any."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
@@ -159,9 +159,10 @@ def scripted_origin(handler: Handler) -> Iterator[str]:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    server = asyncio.run_coroutine_threadsafe(asyncio.start_server(serve, "127.0.0.1", 0), loop).result(PATIENCE_S)
+    start = asyncio.start_unix_server(serve, unix) if unix else asyncio.start_server(serve, "127.0.0.1", 0, backlog=1024)
+    server = asyncio.run_coroutine_threadsafe(start, loop).result(PATIENCE_S)
     try:
-        yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        yield f"unix:{unix}" if unix else f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
     finally:
         asyncio.run_coroutine_threadsafe(stop(), loop).result(PATIENCE_S)
         loop.call_soon_threadsafe(loop.stop)

@@ -93,7 +93,9 @@ def _has_idle_coding(message: Message, reading: Reading) -> bool:
 
 
 def _upgrades(message: Message, reading: Reading) -> bool:
-    asks = reading.says(b"connection", b"upgrade") and bool(reading.values(b"upgrade"))
+    # llhttp takes Proxy-Connection for Connection.
+    says = reading.says(b"connection", b"upgrade") or reading.says(b"proxy-connection", b"upgrade")
+    asks = says and bool(reading.values(b"upgrade"))
     return message.what == "request" and (asks or reading.method == b"CONNECT")
 
 

@@ -94,4 +94,4 @@ def test_it_takes_the_time_it_is_meant_to_take() -> None:
         await _converse(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", 1, Origin("slow", 0.1), 1)
         return asyncio.get_running_loop().time() - begin
 
-    assert _run(timed()) >= 0.1
+    assert _run(timed()) >= 0.1 - 0.002  # a loop may be early by its clock's resolution
