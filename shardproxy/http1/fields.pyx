@@ -207,6 +207,7 @@ cdef class Fields:
             if field.name_len == n and may_be_nominated(<FieldKind>field.kind):
                 if same_authority(self.base + field.name, n, name, n):
                     field.hop = True
+                    self.seen &= ~(<uint32_t>1 << field.kind)   # as if it had not come: Date is made anew
         return Fault.OK
 
     cdef void cut_lengths(self) noexcept:

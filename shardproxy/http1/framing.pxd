@@ -27,6 +27,7 @@ cdef struct BodyReader:
     bint is_done
     int64_t left            # of the body or of the chunk
     int64_t seen            # payload bytes so far
+    int64_t extensions      # bytes of chunk extensions in the whole body
     uint32_t overhead       # bytes of the chunk line or the trailer section so far
 
 # What one step of reading found: payload at p + at, and how far the step came.

@@ -12,6 +12,7 @@ from .faults import NAMES
 cdef enum:
     MAX_CHUNK_DIGITS = 15       # 2^60: no length overflows
     MAX_OVERHEAD = 8192         # bytes of one chunk's extensions, or of the whole trailer section
+    PAYLOAD_PER_EXTENSION = 16  # more extensions than that share of the payload is somebody who wastes our time
 
 cdef enum ChunkState:
     # a chunk:  SIZE_FIRST SIZE* (EXTENSION*)? SIZE_LF  DATA*  DATA_CR DATA_LF
@@ -91,6 +92,7 @@ cdef void start_reading(BodyReader* reader, const Framing* framing) noexcept nog
     reader.left = framing.length
     reader.seen = 0
     reader.overhead = 0
+    reader.extensions = 0
 
 
 # hot
@@ -163,9 +165,11 @@ cdef int after_size(BodyReader* reader, unsigned char c) noexcept nogil:
 
 
 cdef int step_extension(BodyReader* reader, unsigned char c) noexcept nogil:
-    """Extensions are read over, bounded and never passed on; white space is only allowed before a `;`."""
+    """Extensions are read over, bounded for the chunk and for the body, and never passed on (compare CVE-2023-39326);
+    white space is only allowed before a `;`."""
     reader.overhead += 1
-    if reader.overhead > MAX_OVERHEAD:
+    reader.extensions += 1
+    if reader.overhead > MAX_OVERHEAD or reader.extensions > MAX_OVERHEAD + reader.seen // PAYLOAD_PER_EXTENSION:
         return Fault.BAD_CHUNK
     if reader.state == CHUNK_EXTENSION_SPACE:
         if c == b';':

@@ -130,11 +130,9 @@ def test_a_chunk_of_a_mebibyte_is_not_copied_piece_by_piece() -> None:
     assert body.feed(b"100000\r\n" + payload + b"\r\n0\r\n\r\n") == ("ok", payload, len(payload) + 15)
 
 
-def test_the_bound_on_extensions_is_that_of_one_chunk_not_of_the_body() -> None:
-    body = Body("chunked")
-    for _ in range(3):
-        assert body.feed(b"1;" + b"a" * 8000 + b"\r\nx\r\n")[0] == "ok"
-    assert body.feed(b"1;" + b"a" * 9000)[0] == "bad_chunk"
+def test_the_extensions_of_one_chunk_are_bounded() -> None:
+    assert Body("chunked").feed(b"1;" + b"a" * 8000 + b"\r\nx\r\n")[0] == "ok"
+    assert Body("chunked").feed(b"1;" + b"a" * 9000)[0] == "bad_chunk"
 
 
 def test_the_bound_on_trailers_is_that_of_the_whole_section() -> None:
@@ -142,3 +140,16 @@ def test_the_bound_on_trailers_is_that_of_the_whole_section() -> None:
     assert body.feed(b"0\r\n")[0] == "ok"
     faults = [body.feed(b"A: " + b"b" * 1000 + b"\r\n")[0] for _ in range(9)]
     assert faults == ["ok"] * 8 + ["bad_trailer"]
+
+
+def test_extensions_that_outweigh_the_payload_are_refused_though_each_chunk_is_within_bounds() -> None:
+    chunk = b"1;" + b"a" * 4000 + b"\r\nx\r\n"
+    body = Body("chunked")
+    assert [body.feed(chunk)[0] for _ in range(2)] == ["ok", "ok"]
+    assert body.feed(chunk)[0] == "bad_chunk"
+
+
+def test_extensions_that_sign_each_large_chunk_are_fine_however_long_the_body_is() -> None:
+    chunk = b"10000;chunk-signature=" + b"a" * 64 + b"\r\n" + b"x" * 0x10000 + b"\r\n"
+    body = Body("chunked")
+    assert {body.feed(chunk)[0] for _ in range(300)} == {"ok"}
