@@ -139,7 +139,7 @@ Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]
 
 @contextmanager
 def scripted_origin(handler: Handler, unix: Path | None = None) -> Iterator[str]:
-    """An origin that does to each connection what `handler` says, in a thread of its own; on that unix socket if any."""
+    """An origin that does to each connection what `handler` says, in a thread of its own; `unix` names its socket."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
@@ -159,8 +159,12 @@ def scripted_origin(handler: Handler, unix: Path | None = None) -> Iterator[str]
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    start = asyncio.start_unix_server(serve, unix) if unix else asyncio.start_server(serve, "127.0.0.1", 0, backlog=1024)
-    server = asyncio.run_coroutine_threadsafe(start, loop).result(PATIENCE_S)
+    async def start() -> asyncio.Server:
+        if unix is not None:
+            return await asyncio.start_unix_server(serve, unix)
+        return await asyncio.start_server(serve, "127.0.0.1", 0, backlog=1024)
+
+    server = asyncio.run_coroutine_threadsafe(start(), loop).result(PATIENCE_S)
     try:
         yield f"unix:{unix}" if unix else f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
     finally:

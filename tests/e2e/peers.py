@@ -164,7 +164,11 @@ class Client:
         if receive_buffer:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.socket.settimeout(PATIENCE_S)
-        self.socket.connect(("127.0.0.1", port))
+        try:
+            self.socket.connect(("127.0.0.1", port))
+        except OSError:
+            self.socket.close()
+            raise
         self.file = self.socket.makefile("rb")
 
     def __enter__(self) -> Client:
@@ -176,6 +180,11 @@ class Client:
     def close(self) -> None:
         self.file.close()
         self.socket.close()
+
+    def vanish(self) -> None:
+        """Close with a reset, as a process that dies does when bytes for it are under way."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+        self.close()
 
     def send(self, line: str, *fields: str, body: bytes = b"") -> None:
         head = "".join(f"{one}\r\n" for one in (line, "Host: app.test", *fields))
