@@ -58,6 +58,7 @@ cdef class Upstream(Connection):
         else:
             self.assign(self.exchange)
             self.exchange.origin_ready(self)
+            self.flush()    # the rest of the body may be long in coming
 
     cdef void connect_failed(self, int fault) noexcept:
         """The attempt is over: told once to whoever waits for it."""

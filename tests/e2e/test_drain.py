@@ -54,6 +54,7 @@ def test_running_requests_are_finished_and_told_that_it_is_over(tmp_path: Path, 
         hold(running, origin, gate, clients)
         running.process.terminate()
         assert idle.is_closed()
+        eventually(lambda: not accepts(running), "all workers to drain")
         gate.set()
         for client in clients:
             answer = client.read()

@@ -187,7 +187,6 @@ def test_an_early_answer_to_half_a_body_gives_up_the_connection(client: Client, 
     assert origin.of("/early") == []
 
 
-@pytest.mark.xfail(strict=True, reason="Exchange.send_request does not flush the head when the body is not complete")
 @pytest.mark.parametrize("sent", [b"", b"half"])
 def test_a_new_connection_brings_the_head_at_once_though_the_body_is_not_complete(
     sent: bytes, client: Client, origin: Origin
