@@ -95,7 +95,7 @@ class Route(Words, frozen=True, kw_only=True):
     match: Annotated[Match, says("Which requests this route takes.")]
     cluster: Annotated[Name, says("The name of the cluster that answers them.")]
     timeout: Annotated[
-        Timeout, says("From the end of the request's head until the response's head has come; then 504.")
+        Timeout, says("From the end of the request until the response's head has come; then 504.")
     ] = 15 * _SECOND
     rate_limits: Annotated[
         tuple[Name, ...], says("Names of rate limits; each must admit the request, otherwise 429.")

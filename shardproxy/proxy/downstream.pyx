@@ -218,7 +218,7 @@ cdef class Downstream(Client):
             splice_response(self.process.scratch, head, &sent, self.upgrade_lines(head), self.process.date_line,
                             self.listener.via)
             return
-        if sent.kind == BODY_UNTIL_CLOSE or self.process.is_draining or self.saw_eof:
+        if sent.kind == BODY_UNTIL_CLOSE or self.process.is_draining or self.has_ended():
             self.keep_alive = False
         elif self.state == READ_BODY and head.status >= 300:
             self.keep_alive = False     # the rest of the request would have to be read for nothing
@@ -241,6 +241,10 @@ cdef class Downstream(Client):
         cdef const Field* field = head.find(FIELD_UPGRADE)
         return b"Connection: upgrade\r\nUpgrade: %s\r\n" % head.base[field.value:field.value + field.value_len]
 
+    cdef bint has_ended(self) noexcept:
+        """No further request can come: the client has closed its side, and nothing that it pipelined is waiting."""
+        return self.saw_eof and (self.input is None or self.at == PyBytes_GET_SIZE(self.input))
+
     # hot
     cdef bytes connection_line(self):
         if not self.keep_alive:
@@ -260,7 +264,7 @@ cdef class Downstream(Client):
         if self.write is None or not has_reply(fault):
             self.keep_alive = False
             return
-        if closes(fault) or self.state == READ_BODY or self.process.is_draining or self.saw_eof:
+        if closes(fault) or self.state == READ_BODY or self.process.is_draining or self.has_ended():
             self.keep_alive = False
         self.cork()
         write_reply(self.process, fault, retry_after_s, self.connection_line(), is_head)

@@ -166,20 +166,24 @@ cdef class Upstream(Connection):
         self.sending = framing.kind
         self.cork()
         splice_request(self.process.scratch, head, framing, &self.exchange.additions, self.exchange.listener.via)
-        self.set_deadline(self.wheel.now_ns + self.exchange.route.timeout_ns)
+        self.set_deadline(0)
 
     # hot
     cdef void send_body(self, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept:
         Connection.send_body(self, data, at, size)
-        if self.state == AWAIT_HEAD:
-            self.set_deadline(self.wheel.now_ns + self.exchange.route.timeout_ns)
-        elif self.exchange.is_tunnel:
+        if self.exchange.is_tunnel:
             self.set_deadline(self.wheel.now_ns + self.exchange.idle_ns)
 
     # hot
     cdef void finish(self) noexcept:
         Connection.finish(self)
         self.is_request_done = True
+        self.await_answer()
+
+    # hot
+    cdef void await_answer(self) noexcept:
+        """The route's timeout runs while it is the endpoint's turn: the request is complete, or the endpoint takes no
+        more of it.  A client that is slow with its body is not held against the endpoint."""
         if self.state == AWAIT_HEAD:
             self.set_deadline(self.wheel.now_ns + self.exchange.route.timeout_ns)
 
@@ -222,10 +226,13 @@ cdef class Upstream(Connection):
 
     def pause_writing(self):
         if self.exchange is not None:
+            self.await_answer()
             self.exchange.origin_blocked()
 
     def resume_writing(self):
         if self.exchange is not None:
+            if self.state == AWAIT_HEAD and not self.is_request_done:
+                self.set_deadline(0)
             self.exchange.origin_writable()
 
     # The peer to us: the response ----------------------------------------------------------------------------------

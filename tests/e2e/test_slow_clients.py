@@ -104,3 +104,28 @@ def test_a_body_below_the_minimum_rate_is_refused_though_it_is_never_silent(tmp_
                 continue
         assert answer.startswith(b"HTTP/1.1 408 ")
         assert b"body_timeout" in answer
+
+
+def test_requests_that_were_pipelined_before_the_client_closed_its_side_are_all_answered(tmp_path: Path) -> None:
+    with origins(5) as addresses, proxy(tmp_path, CONFIGURATION.replace("ORIGIN", addresses[0])) as running:
+        request = b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n"
+        with socket.create_connection(("127.0.0.1", running.port), PATIENCE_S) as client:
+            client.sendall(request * 3)
+            client.shutdown(socket.SHUT_WR)
+            answer = b""
+            while piece := client.recv(65536):
+                answer += piece
+    assert answer.count(b"HTTP/1.1 200 OK\r\n") == 3
+
+
+def test_a_client_that_pauses_in_its_body_is_not_held_against_the_endpoint(tmp_path: Path) -> None:
+    patient = CONFIGURATION.replace("request_body: 400ms, min_body_rate: 10KiB", "request_body: 5s").replace(
+        "cluster: app}", "cluster: app, timeout: 300ms}"
+    )
+    with origins(0) as addresses, proxy(tmp_path, patient.replace("ORIGIN", addresses[0])) as running:
+        with socket.create_connection(("127.0.0.1", running.port), PATIENCE_S) as client:
+            client.sendall(b"POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 8\r\n\r\nhalf")
+            time.sleep(0.6)  # longer than the route's timeout: this is the pause
+            client.sendall(b"half")
+            assert client.recv(65536).startswith(b"HTTP/1.1 200 ")
+        assert running.stats()["faults"]["response_timeout"] == 0
