@@ -11,7 +11,7 @@ from shardproxy.config import environment
 from shardproxy.config.errors import Misread
 from shardproxy.config.forms import Form
 from shardproxy.config.places import Path, Places
-from shardproxy.config.shapes import Choice, Either, Flag, Group, Key, Many, Maybe, Shape, Whole, Word
+from shardproxy.config.shapes import Choice, Counted, Either, Flag, Group, Key, Many, Maybe, Shape, Whole, Word
 from shardproxy.config.suggest import one_of, quote, suggestion
 from shardproxy.config.units import Address
 from shardproxy.config.yaml_lines import Mapping, Node, Scalar, Sequence
@@ -49,6 +49,8 @@ class Builder:
                 return self._list(node, shape, path)
             case Maybe():
                 return self._maybe(node, shape, path)
+            case Counted(number=number, many=many):
+                return self._scalar(node, number) if isinstance(node, Scalar) else self._list(node, many, path)
             case _:
                 return self._scalar(node, shape)
 

@@ -6,7 +6,20 @@ from typing import Any
 
 from shardproxy.config.plain import plain
 from shardproxy.config.schema import Config, Match
-from shardproxy.config.shapes import Choice, Either, Flag, Group, Key, Many, Maybe, Shape, Whole, Word, group_of
+from shardproxy.config.shapes import (
+    Choice,
+    Counted,
+    Either,
+    Flag,
+    Group,
+    Key,
+    Many,
+    Maybe,
+    Shape,
+    Whole,
+    Word,
+    group_of,
+)
 
 _REFERENCE = r"\$\{"  # ${NAME} may stand in place of, or within, every value
 _FROM_ENVIRONMENT = {"type": "string", "pattern": _REFERENCE}
@@ -55,6 +68,8 @@ def _schema(shape: Shape, definitions: dict[str, Any]) -> dict[str, Any]:
             return {"anyOf": [{"type": "boolean"}, _FROM_ENVIRONMENT]}
         case Either(number=number, words=words):
             return {"anyOf": [_exact(number), _exact(words), _FROM_ENVIRONMENT]}
+        case Counted(number=number, many=many):
+            return {"anyOf": [_exact(number), _schema(many, definitions), _FROM_ENVIRONMENT]}
         case Many(item=item, least=least):
             return {"type": "array", "items": _schema(item, definitions), "minItems": least}
         case Maybe(shape=inner):

@@ -6,6 +6,7 @@ reference all follow from it.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -80,10 +81,25 @@ def parse_path(text: str) -> str:
 
 
 def parse_token(text: str) -> str:
-    """A pseudonym for the Via field: an RFC 9110 token."""
+    """A pseudonym for the Via field, or the name of a field: an RFC 9110 token."""
     if len(text) > MAX_NAME or not re.fullmatch(_TOKEN, text):
-        raise ValueError(f"{text!r} cannot stand in a Via field; write one word of letters, digits, '-', '.' and '_'")
+        raise ValueError(
+            f"{text!r} cannot stand in a header field; write one word of letters, digits, '-', '.' and '_'"
+        )
     return text
+
+
+def parse_network(text: str) -> str:
+    """Addresses in CIDR notation, such as `10.0.0.0/8`; an address alone stands for itself."""
+    try:
+        return str(ipaddress.ip_network(text))
+    except ValueError:
+        pass
+    try:
+        wider = ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        raise ValueError(f"{text!r} is not a network; write 10.0.0.0/8, 192.0.2.1 or 2001:db8::/32") from None
+    raise ValueError(f"{text!r} has bits behind its prefix; the network is {wider}")
 
 
 def parse_protocol(text: str) -> str:
@@ -136,4 +152,7 @@ LISTENER_NAME = Form("name", parse_listener_name, str, f"^({_NAME}|{_ADDRESS})$"
 HOST = Form("host", parse_host, str, f"^({_HOST})$", ("api.example.com", "*.example.com"))
 PATH = Form("path", parse_path, str, f"^{_PATH}$", ("/", "/v1/"))
 PROTOCOL = Form("protocol", parse_protocol, str, f"^{_TOKEN}$", ("websocket",))
+NETWORK = Form(
+    "network", parse_network, str, r"^[0-9a-fA-F:.]+(/[0-9]{1,3})?$", ("10.0.0.0/8", "192.0.2.1/32", "2001:db8::/32")
+)
 TOKEN = Form("token", parse_token, str, f"^{_TOKEN}$", ("edge-1",))

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from shardproxy.config.schema import Config
-from shardproxy.config.shapes import Group, Many, Maybe, Shape, Word, group_of
+from shardproxy.config.shapes import Counted, Group, Many, Maybe, Shape, Word, group_of
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Config)
@@ -42,6 +42,8 @@ def plain(value: Any, shape: Shape) -> Any:
             return value if isinstance(value, Mapping) else plain_group(value, shape)
         case Many(item=item):
             return [plain(one, item) for one in value]
+        case Counted(many=many):
+            return value if isinstance(value, int) else plain(value, many)
         case Maybe(shape=inner):
             return None if value is None else plain(value, inner)
         case Word(form=form):

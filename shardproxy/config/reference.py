@@ -10,7 +10,20 @@ from collections.abc import Iterator
 
 from shardproxy.config.plain import plain
 from shardproxy.config.schema import Config
-from shardproxy.config.shapes import Choice, Either, Flag, Group, Key, Many, Maybe, Shape, Whole, Word, group_of
+from shardproxy.config.shapes import (
+    Choice,
+    Counted,
+    Either,
+    Flag,
+    Group,
+    Key,
+    Many,
+    Maybe,
+    Shape,
+    Whole,
+    Word,
+    group_of,
+)
 
 _INTRODUCTION = """\
 # Configuration
@@ -94,6 +107,7 @@ and `$${` stands for `${`. Inside `{ }` and `[ ]`, put such a value in quotes.
 | host | `api.example.com`, without a port; or `*.example.com`, which is every host that ends in `.example.com` |
 | path | as it stands in a request: begins with `/`, percent-encoded, without a query |
 | protocol | one word of the `Upgrade` field, such as `websocket`; `h2c` is refused |
+| network | addresses in CIDR notation: `10.0.0.0/8`, `2001:db8::/32`; an address alone stands for itself |
 | token | one word of letters, digits, `-`, `.` and `_` |
 """
 
@@ -149,6 +163,8 @@ def _value(shape: Shape) -> str:
             return _value(inner)
         case Either(number=number, words=words):
             return f"{_value(number)}, or {_value(words)}"
+        case Counted(number=number, many=many):
+            return f"{_value(number)}, or {_value(many)}"
         case Choice(values=values):
             return ", ".join(f"`{value}`" for value in values)
         case Flag():

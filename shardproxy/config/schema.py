@@ -29,6 +29,7 @@ ListenerName: TypeAlias = Annotated[str, Meta(extra={"form": forms.LISTENER_NAME
 Host: TypeAlias = Annotated[str, Meta(extra={"form": forms.HOST})]
 Path: TypeAlias = Annotated[str, Meta(extra={"form": forms.PATH})]
 Protocol: TypeAlias = Annotated[str, Meta(extra={"form": forms.PROTOCOL})]
+Network: TypeAlias = Annotated[str, Meta(extra={"form": forms.NETWORK})]
 Token: TypeAlias = Annotated[str, Meta(extra={"form": forms.TOKEN})]
 Timeout: TypeAlias = Annotated[Duration, Meta(ge=_MILLISECOND)]
 Count: TypeAlias = Annotated[int, Meta(ge=1, le=2**31 - 1)]
@@ -94,9 +95,9 @@ class Route(Words, frozen=True, kw_only=True):
 
     match: Annotated[Match, says("Which requests this route takes.")]
     cluster: Annotated[Name, says("The name of the cluster that answers them.")]
-    timeout: Annotated[
-        Timeout, says("From the end of the request until the response's head has come; then 504.")
-    ] = 15 * _SECOND
+    timeout: Annotated[Timeout, says("From the end of the request until the response's head has come; then 504.")] = (
+        15 * _SECOND
+    )
     rate_limits: Annotated[
         tuple[Name, ...], says("Names of rate limits; each must admit the request, otherwise 429.")
     ] = ()
@@ -112,7 +113,7 @@ class Route(Words, frozen=True, kw_only=True):
 class Listener(Words, frozen=True, kw_only=True):
     """An address that clients connect to, and its routes."""
 
-    later: ClassVar[frozenset[str]] = frozenset({"trusted_proxies", "access_log", "tls", "proxy_protocol", "filters"})
+    later: ClassVar[frozenset[str]] = frozenset({"access_log", "tls", "filters"})
 
     bind: Annotated[Bind, says("Where to listen.")]
     name: Annotated[ListenerName, says("What statistics and logs call it.", otherwise="its address")] = ""
@@ -127,6 +128,39 @@ class Listener(Words, frozen=True, kw_only=True):
         Literal["refuse", "wait"],
         says("At `max_connections`: `refuse` answers 503 and closes; `wait` lets clients wait to be accepted."),
     ] = "refuse"
+    max_connections_per_client: Annotated[
+        Count | None,
+        says(
+            "Connections at a time from one client address (IPv6: from one /64), over all workers together; "
+            "more are answered with 429."
+        ),
+    ] = None
+    proxy_protocol: Annotated[
+        bool,
+        says(
+            "Every connection begins with a PROXY protocol header, version 1 or 2, which names its client; "
+            "one without it is closed. Only for listeners that nobody but such proxies can reach."
+        ),
+    ] = False
+    trusted_proxies: Annotated[
+        Annotated[int, Meta(ge=1, le=32)] | tuple[Network, ...],
+        says(
+            "The proxies in front: their networks, or how many there are one behind the other. From them "
+            "`X-Forwarded-*` and `X-Request-Id` are believed, and the client is the first address in "
+            "`X-Forwarded-For`, from the right, that is none of them; from others these fields are replaced.",
+            otherwise="such fields go on, with our entry added, and are not believed",
+        ),
+    ] = ()
+    forwarded: Annotated[
+        bool, says("Tell endpoints of the client in the standard `Forwarded` field (RFC 7239), too.")
+    ] = False
+    client_address_field: Annotated[
+        Token | None,
+        says(
+            "A field, such as `X-Real-IP`, that tells endpoints the client's address; a client's own is replaced.",
+            otherwise="no such field",
+        ),
+    ] = None
     max_body: Annotated[Size | None, says("The largest request body; more is answered with 413.")] = None
     timeouts: Annotated[Timeouts, says("How long to wait for clients.")] = Timeouts()
     max_head: Annotated[
@@ -190,6 +224,14 @@ class Cluster(Words, frozen=True, kw_only=True):
     ] = None
     max_requests: Annotated[
         Count | None, says("Requests at a time, over all workers together; more are answered with 503.")
+    ] = None
+    proxy_protocol: Annotated[
+        Literal["v1", "v2"] | None,
+        says(
+            "Begin every connection to an endpoint with a PROXY protocol header of this version; such a connection "
+            "belongs to one client, so it serves one request.",
+            otherwise="no such header",
+        ),
     ] = None
     keepalive: Annotated[Keepalive, says("Connections kept for the next request.")] = Keepalive()
 

@@ -70,6 +70,14 @@ class Either:
 
 
 @dataclass(frozen=True)
+class Counted:
+    """A list, or a number in its place."""
+
+    number: Whole
+    many: Many
+
+
+@dataclass(frozen=True)
 class Group:
     """Keys and values.  `lone` is the key whose value alone may stand for the whole."""
 
@@ -98,7 +106,7 @@ class Key:
     otherwise: str = ""
 
 
-Shape: TypeAlias = Word | Whole | Choice | Flag | Many | Maybe | Either | Group
+Shape: TypeAlias = Word | Whole | Choice | Flag | Many | Maybe | Either | Counted | Group
 
 
 @cache
@@ -149,6 +157,6 @@ def _union(types: tuple[inspect.Type, ...], extra: Mapping[str, Any]) -> Shape:
     shapes = [_shape(kind, extra) for kind in present]
     if len(present) < len(types):
         return Maybe(shapes[0])
-    number, words = shapes
-    assert isinstance(number, Whole) and isinstance(words, Choice)
-    return Either(number, words)
+    number, other = shapes
+    assert isinstance(number, Whole) and isinstance(other, Choice | Many)
+    return Either(number, other) if isinstance(other, Choice) else Counted(number, other)

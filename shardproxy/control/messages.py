@@ -2,6 +2,12 @@
 
     supervisor                       worker or controller
         |  <------------------------------  Ready
+        |  Prepare(version) + descriptors ->                            a reload, in two phases
+        |  <------------------------------  Prepared or Refused(reason)
+        |  Commit or Abort  ------------->
+        |  <------------------------------  Applied
+        |  <------------------------------  Ask(what)                   the controller only: an operator wants something
+        |  Answer(is_done, text)  ------->
         |  Drain(deadline_ns)  ---------->
         |  <------------------------------  Drained(cut), then the child exits
         |  Stop  ------------------------>
@@ -12,7 +18,11 @@ processes of the machine share.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
+
+Wish = Literal["reload", "restart", "drain", "scale"]
 
 
 class Ready(msgspec.Struct, frozen=True, tag=True):
@@ -22,10 +32,12 @@ class Ready(msgspec.Struct, frozen=True, tag=True):
 class Drain(msgspec.Struct, frozen=True, tag=True):
     """Supervisor to child: accept what waits in the queues, close the listening sockets, finish what runs, then exit.
 
-    What still runs at `deadline_ns` is cut.  A second one replaces the deadline of the first.
+    What still runs at `deadline_ns` is cut.  A second one replaces the deadline of the first.  `is_succeeded` says that
+    another process accepts on the same sockets, so whoever waits in the queues is left to it.
     """
 
     deadline_ns: int
+    is_succeeded: bool = False
 
 
 class Stop(msgspec.Struct, frozen=True, tag=True):
@@ -38,7 +50,67 @@ class Drained(msgspec.Struct, frozen=True, tag=True):
     cut: int
 
 
-Message = Ready | Drain | Stop | Drained
+class Prepare(msgspec.Struct, frozen=True, tag=True):
+    """Supervisor to child: build the runtime of configuration `version`, and say whether it can be built; change nothing.
+
+    With it come descriptors: a memfd that holds a `control.plan.Plan`, then a socket for each name in `sockets`.
+    """
+
+    version: int
+    sockets: tuple[str, ...] = ()
+
+
+class Prepared(msgspec.Struct, frozen=True, tag=True):
+    """Child to supervisor: `version` is built and waits for `Commit`."""
+
+    version: int
+
+
+class Refused(msgspec.Struct, frozen=True, tag=True):
+    """Child to supervisor: `version` cannot be built; `reason` is a plain sentence."""
+
+    version: int
+    reason: str
+
+
+class Commit(msgspec.Struct, frozen=True, tag=True):
+    """Supervisor to child: serve what was prepared from now on; requests that run end on the former configuration."""
+
+    version: int
+
+
+class Abort(msgspec.Struct, frozen=True, tag=True):
+    """Supervisor to child: forget what was prepared."""
+
+    version: int
+
+
+class Applied(msgspec.Struct, frozen=True, tag=True):
+    """Child to supervisor: `version` is what it serves."""
+
+    version: int
+
+
+class Ask(msgspec.Struct, frozen=True, tag=True):
+    """Controller to supervisor: an operator wants `what`; `workers` is the number for `scale`.
+
+    Exactly one `Answer` with the same `id` follows, unless the supervisor ends before.
+    """
+
+    id: int
+    what: Wish
+    workers: int | None = None
+
+
+class Answer(msgspec.Struct, frozen=True, tag=True):
+    """Supervisor to controller: what became of the `Ask` with that `id`; `text` is a sentence for the operator."""
+
+    id: int
+    is_done: bool
+    text: str
+
+
+Message = Ready | Drain | Stop | Drained | Prepare | Prepared | Refused | Commit | Abort | Applied | Ask | Answer
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)

@@ -75,6 +75,8 @@ FAULTS: tuple[FaultFacts, ...] = (
     _us("drain_cut", 503, "the exchange was still running when the drain's time was up"),
     _client("truncated_request", 0, "the client closed the connection in the middle of its request"),
     _upstream("stale_connection", 502, "the endpoint closed the idle connection just as the request was sent"),
+    _client("bad_proxy_header", 400, "the connection does not begin with a valid PROXY protocol header"),
+    _client("too_many_from_address", 429, "this client address has as many connections as allowed"),
 )
 
 NAMES: tuple[str, ...] = tuple(facts.name for facts in FAULTS)

@@ -39,6 +39,8 @@ cdef class Fields:
 
     cdef const Field* find(self, FieldKind kind) noexcept
     cdef void pass_on(self, FieldKind kind) noexcept
+    cdef void drop(self, FieldKind kind) noexcept
+    cdef void drop_named(self, text name, Py_ssize_t n) noexcept
     cdef inline bint has(self, FieldKind kind) noexcept:
         return (self.seen >> <int>kind) & 1
 

@@ -38,6 +38,20 @@ cdef class Fields:
             if self.fields[i].kind == <int>kind:
                 self.fields[i].hop = False
 
+    cdef void drop(self, FieldKind kind) noexcept:
+        """Fields of a kind that would go on end here."""
+        cdef uint32_t i
+        for i in range(self.count):
+            if self.fields[i].kind == <int>kind:
+                self.fields[i].hop = True
+
+    cdef void drop_named(self, text name, Py_ssize_t n) noexcept:
+        """As `drop`, by name in lower case."""
+        cdef uint32_t i
+        for i in range(self.count):
+            if self.fields[i].name_len == n and sp_same(self.base + self.fields[i].name, name, n):
+                self.fields[i].hop = True
+
     # hot
     cdef void begin_fields(self, bytes source, text base) noexcept:
         self.source = source

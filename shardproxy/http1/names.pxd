@@ -22,6 +22,7 @@ cdef enum FieldKind:
     FIELD_X_FORWARDED_PROTO
     FIELD_X_FORWARDED_HOST
     FIELD_X_REQUEST_ID
+    FIELD_FORWARDED
 
 cdef enum Method:
     METHOD_OTHER = 0
@@ -51,12 +52,14 @@ cdef inline FieldKind classify(text name, Py_ssize_t n) noexcept nogil:
         if sp_same(name, b"upgrade", 7):
             return FIELD_UPGRADE
         return FIELD_TRAILER if sp_same(name, b"trailer", 7) else FIELD_OTHER
-    if n < 10 or n > 17:
+    if n < 9 or n > 17:
         return FIELD_OTHER
     return classify_long(name, n)
 
 
 cdef inline FieldKind classify_long(text name, Py_ssize_t n) noexcept nogil:
+    if n == 9:
+        return FIELD_FORWARDED if sp_same(name, b"forwarded", 9) else FIELD_OTHER
     if n == 10:
         if sp_same(name, b"connection", 10):
             return FIELD_CONNECTION

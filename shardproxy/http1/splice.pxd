@@ -1,6 +1,7 @@
 # Writing a head onward: the fields that go on are copied in runs, what ends here is left out, ours is added.
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 
+from .forwarding cimport Belief
 from .framing cimport Framing
 from .grammar cimport text
 from .head cimport Head
@@ -24,6 +25,12 @@ cdef class Scratch:
 cdef struct RequestAdditions:
     text peer               # the client's address, for X-Forwarded-For
     Py_ssize_t peer_len
+    text client             # the client's address behind trusted proxies
+    Py_ssize_t client_len
+    text client_field       # the name of the field that says it; length 0 = none
+    Py_ssize_t client_field_len
+    Belief belief           # in what came in X-Forwarded-* and Forwarded
+    bint forwarded          # tell of the client in Forwarded, too
     text scheme             # "http" or "https"
     Py_ssize_t scheme_len
     text request_id

@@ -1,3 +1,5 @@
+from typing import Literal
+
 from shardproxy.http1.head import Head
 
 def forwarded_request(
@@ -9,11 +11,16 @@ def forwarded_request(
     upgrade: bytes = b"",
     path: bytes = b"",
     chunked: bool = False,
+    belief: Literal["none asked", "trusted", "replaced"] = "none asked",
+    forwarded: bool = False,
+    client_field: bytes = b"",
+    client: bytes = b"",
 ) -> bytes:
     """The head as it goes on to an origin that is called `origin.test`.
 
     `peer` is the client's address, `via` a whole field line or empty, `upgrade` the protocol to ask for, `path`
-    replaces the target's path, `chunked` says how the body is framed.
+    replaces the target's path, `chunked` says how the body is framed.  `belief` is what becomes of X-Forwarded-* that
+    came, `forwarded` adds Forwarded, `client_field` the address `client` in a field of that name.
     """
 
 def forwarded_response(

@@ -4,6 +4,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from libc.stdlib cimport free, realloc
 from libc.string cimport memchr, memcpy
 
+from .forwarding cimport BELIEF_NONE_ASKED, BELIEF_REPLACED, BELIEF_TRUSTED
 from .framing cimport BODY_CHUNKED, BODY_NONE, Framing
 from .grammar cimport ZERO, sp_same, text
 from .head cimport Field, Head
@@ -108,20 +109,63 @@ cdef void splice_request(Scratch out, Head head, const Framing* framing, const R
         out.add(b"\r\n", 2)
     elif head.wants_trailers:
         out.add(b"TE: trailers\r\nConnection: TE\r\n", 30)
-    out.add(b"X-Forwarded-For: ", 17)
-    if head.has(FIELD_X_FORWARDED_FOR):
-        add_values(out, head, FIELD_X_FORWARDED_FOR)
-    out.add(additions.peer, additions.peer_len)
-    out.add(b"\r\nX-Forwarded-Proto: ", 21)
-    out.add(additions.scheme, additions.scheme_len)
-    if head.host_len:
-        out.add(b"\r\nX-Forwarded-Host: ", 20)
-        out.add(head.base + head.host, head.host_len)
-    out.add(b"\r\nX-Request-Id: ", 16)
+    add_forwarding(out, head, additions)
+    out.add(b"X-Request-Id: ", 14)
     out.add(additions.request_id, additions.request_id_len)
     out.add(b"\r\n", 2)
     out.add_bytes(via)
     out.add(b"\r\n", 2)
+
+
+# hot
+cdef void add_forwarding(Scratch out, Head head, const RequestAdditions* additions) noexcept:
+    """X-Forwarded-*: our entry behind those that came, unless a stranger wrote them; a trusted proxy knows better than
+    we which scheme and host the client used."""
+    cdef const Field* said
+    out.add(b"X-Forwarded-For: ", 17)
+    if additions.belief != BELIEF_REPLACED and head.has(FIELD_X_FORWARDED_FOR):
+        add_values(out, head, FIELD_X_FORWARDED_FOR)
+    out.add(additions.peer, additions.peer_len)
+    said = head.find(FIELD_X_FORWARDED_PROTO) if additions.belief == BELIEF_TRUSTED else NULL
+    if said != NULL:
+        add_line(out, b"\r\nX-Forwarded-Proto: ", 21, head.base + said.value, said.value_len)
+    else:
+        add_line(out, b"\r\nX-Forwarded-Proto: ", 21, additions.scheme, additions.scheme_len)
+    said = head.find(FIELD_X_FORWARDED_HOST) if additions.belief == BELIEF_TRUSTED else NULL
+    if said != NULL:
+        add_line(out, b"X-Forwarded-Host: ", 18, head.base + said.value, said.value_len)
+    elif head.host_len:
+        add_line(out, b"X-Forwarded-Host: ", 18, head.base + head.host, head.host_len)
+    if additions.forwarded:
+        add_forwarded(out, head, additions)
+    if additions.client_field_len:
+        out.add(additions.client_field, additions.client_field_len)
+        add_line(out, b": ", 2, additions.client, additions.client_len)
+
+
+# hot
+cdef void add_line(Scratch out, text name, Py_ssize_t name_len, text value, Py_ssize_t value_len) noexcept:
+    """`name` with its colon; the value; the end of the line."""
+    out.add(name, name_len)
+    out.add(value, value_len)
+    out.add(b"\r\n", 2)
+
+
+cdef void add_forwarded(Scratch out, Head head, const RequestAdditions* additions) noexcept:
+    """Forwarded (RFC 7239): who the peer was, for which host and by which scheme, behind what a trusted proxy wrote."""
+    cdef bint is_ipv6 = memchr(additions.peer, b':', additions.peer_len) != NULL
+    out.add(b"Forwarded: ", 11)
+    if additions.belief != BELIEF_REPLACED and head.has(FIELD_FORWARDED):
+        add_values(out, head, FIELD_FORWARDED)
+    out.add(b'for="[', 6 if is_ipv6 else 4)
+    out.add(additions.peer, additions.peer_len)
+    if is_ipv6:
+        out.add(b']"', 2)
+    if head.host_len:
+        out.add(b';host="', 7)
+        out.add(head.base + head.host, head.host_len)
+        out.add(b'"', 1)
+    add_line(out, b";proto=", 7, additions.scheme, additions.scheme_len)
 
 
 # hot
@@ -214,13 +258,21 @@ cdef bint describes_content(text name, Py_ssize_t n) noexcept:
 
 # For tests ---------------------------------------------------------------------------------------------------------
 
+BELIEFS = {"none asked": BELIEF_NONE_ASKED, "trusted": BELIEF_TRUSTED, "replaced": BELIEF_REPLACED}
+
+
 def forwarded_request(Head head not None, *, bytes peer=b"192.0.2.1", bytes request_id=b"id", bytes via=b"",
-                      bytes upgrade=b"", bytes path=b"", bint chunked=False):
+                      bytes upgrade=b"", bytes path=b"", bint chunked=False, str belief="none asked",
+                      bint forwarded=False, bytes client_field=b"", bytes client=b""):
     """The request as it goes on to an origin that is called `origin.test`."""
     cdef Scratch out = Scratch()
     cdef RequestAdditions additions
     cdef Framing framing = Framing(kind=BODY_CHUNKED if chunked else BODY_NONE, length=0)
     additions.peer, additions.peer_len = peer, len(peer)
+    additions.client, additions.client_len = client, len(client)
+    additions.client_field, additions.client_field_len = client_field, len(client_field)
+    additions.belief = BELIEFS[belief]
+    additions.forwarded = forwarded
     additions.scheme, additions.scheme_len = b"http", 4
     additions.request_id, additions.request_id_len = request_id, len(request_id)
     additions.upgrade, additions.upgrade_len = upgrade, len(upgrade)

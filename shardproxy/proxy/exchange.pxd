@@ -66,6 +66,7 @@ cdef class Exchange:
     cdef void choose_origin(self) noexcept
     cdef void ask(self, Source source, bint fresh) noexcept
     cdef void describe_client(self) noexcept
+    cdef void describe_hops(self) noexcept
     cdef void ask_upgrade(self) noexcept
     cdef bint begin_connect(self) noexcept
     cdef void open_tunnel(self) noexcept

@@ -16,10 +16,11 @@ from cpython.list cimport PyList_GET_ITEM
 
 from shardproxy.http1.faults cimport Fault
 from shardproxy.http1.authority cimport same_authority
+from shardproxy.http1.forwarding cimport BELIEF_REPLACED, BELIEF_TRUSTED, Hop, read_hop
 from shardproxy.http1.framing cimport BODY_NONE, BODY_TUNNEL
 from shardproxy.http1.head cimport Field, give_head
 from shardproxy.http1.paths cimport normal_path
-from shardproxy.http1.names cimport FIELD_UPGRADE, METHOD_CONNECT, is_idempotent
+from shardproxy.http1.names cimport FIELD_FORWARDED, FIELD_UPGRADE, FIELD_X_REQUEST_ID, METHOD_CONNECT, is_idempotent
 from shardproxy.shm.clock cimport now_ns
 from shardproxy.shm.metrics cimport count, observe_ns
 from .process cimport REQUEST_ID_LENGTH
@@ -27,6 +28,7 @@ from .process cimport REQUEST_ID_LENGTH
 cdef enum:
     NONE_CHOSEN = -1
     OVERFLOW_RETRY_S = 1
+    MAX_REQUEST_ID = 200        # bytes of a trusted proxy's X-Request-Id; a longer one is replaced
     NS_PER_S = 1_000_000_000
 
 
@@ -123,8 +125,32 @@ cdef class Exchange:
         self.additions.peer_len = PyBytes_GET_SIZE(self.peer)
         self.additions.scheme = PyBytes_AS_STRING(self.listener.scheme)
         self.additions.scheme_len = PyBytes_GET_SIZE(self.listener.scheme)
+        if self.listener.knows_proxies:
+            self.describe_hops()
         if self.request.says_upgrade:
             self.ask_upgrade()
+
+    cdef void describe_hops(self) noexcept:
+        """What the listener wants endpoints to know of the way from the client to us."""
+        cdef ListenerRuntime listener = self.listener
+        cdef RequestAdditions* additions = &self.additions
+        cdef const Field* named = self.request.find(FIELD_X_REQUEST_ID)
+        cdef Hop client
+        read_hop(additions.peer, additions.peer_len, &client)
+        additions.belief = listener.trusted.belief(&client.ip)
+        if additions.belief == BELIEF_TRUSTED:
+            listener.trusted.find_client(self.request, &client)
+            if named != NULL and 0 < named.value_len <= MAX_REQUEST_ID:
+                additions.request_id = self.request.base + named.value
+                additions.request_id_len = named.value_len
+        additions.client, additions.client_len = client.p, client.n
+        additions.forwarded = listener.forwarded
+        if listener.forwarded or additions.belief == BELIEF_REPLACED:
+            self.request.drop(FIELD_FORWARDED)
+        if listener.client_field:
+            additions.client_field = listener.client_field
+            additions.client_field_len = len(listener.client_field)
+            self.request.drop_named(listener.client_field_lower, len(listener.client_field_lower))
 
     cdef void ask_upgrade(self) noexcept:
         """Upgrade is hop-by-hop (RFC 9110 §7.8): it goes on only if the route allows that protocol."""

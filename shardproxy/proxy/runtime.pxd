@@ -2,6 +2,7 @@
 from libc.stdint cimport int64_t
 
 from shardproxy.balancing.cluster cimport Cluster
+from shardproxy.http1.forwarding cimport TrustedProxies
 from shardproxy.http1.grammar cimport text
 from shardproxy.http1.head cimport HeadLimits
 from shardproxy.http1.paths cimport PathRules
@@ -48,6 +49,13 @@ cdef class ListenerRuntime:
     cdef readonly int connections   # gauge
     cdef readonly bint waits_when_full
     cdef int64_t connections_cap
+    cdef int64_t per_client_cap
+    cdef bint expects_proxy_header
+    cdef bint knows_proxies     # any of the next three is in use
+    cdef TrustedProxies trusted
+    cdef bint forwarded         # tell endpoints of the client in Forwarded
+    cdef bytes client_field     # the field that tells endpoints the client's address, or empty
+    cdef bytes client_field_lower
     cdef int accepted           # counter
     cdef bytes via              # a field line, or empty
     cdef bytes scheme

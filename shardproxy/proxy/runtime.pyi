@@ -2,6 +2,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from shardproxy.balancing.cluster import Cluster
+from shardproxy.http1.forwarding import TrustedProxies
 from shardproxy.limits.rates import RateLimits
 from shardproxy.proxy.pool import EndpointPool
 from shardproxy.routing.table import Table
@@ -62,4 +63,9 @@ class ListenerRuntime:
         accepted: int,
         via: bytes,
         scheme: bytes,
+        max_connections_per_client: int | None = None,
+        proxy_protocol: bool = False,
+        trusted: TrustedProxies | None = None,
+        forwarded: bool = False,
+        client_field: bytes = b"",
     ) -> None: ...

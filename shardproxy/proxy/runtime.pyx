@@ -56,7 +56,9 @@ cdef class ListenerRuntime:
                  int64_t request_head_ns, int64_t request_body_ns, int64_t idle_ns, int64_t stream_idle_ns,
                  int64_t tunnel_idle_ns, int64_t min_body_rate, bint normalize_path, bint merge_slashes,
                  str escaped_slashes not None,
-                 int connections, max_connections, bint waits_when_full, int accepted, bytes via not None, bytes scheme not None):
+                 int connections, max_connections, bint waits_when_full, int accepted, bytes via not None, bytes scheme not None,
+                 max_connections_per_client=None, bint proxy_protocol=False, TrustedProxies trusted=None,
+                 bint forwarded=False, bytes client_field not None=b""):
         self.name = name
         self.table = table
         self.routes = list(routes)
@@ -73,6 +75,13 @@ cdef class ListenerRuntime:
         self.normalizes_paths = normalize_path or merge_slashes or self.path_rules.escaped_slashes != SLASHES_KEEP
         self.connections = connections
         self.connections_cap = UNLIMITED if max_connections is None else max_connections
+        self.per_client_cap = UNLIMITED if max_connections_per_client is None else max_connections_per_client
+        self.expects_proxy_header = proxy_protocol
+        self.trusted = trusted or TrustedProxies()
+        self.forwarded = forwarded
+        self.client_field = client_field
+        self.client_field_lower = client_field.lower()
+        self.knows_proxies = trusted is not None or forwarded or len(client_field) > 0
         self.waits_when_full = waits_when_full and max_connections is not None
         self.accepted = accepted
         self.via = via

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from shardproxy.balancing.cluster import Cluster, EndpointSpec
 from shardproxy.config import schema
 from shardproxy.control.seat import Seat
+from shardproxy.http1.forwarding import TrustedProxies
 from shardproxy.limits.rates import RateLimit, RateLimits
 from shardproxy.proxy.pool import EndpointPool
 from shardproxy.proxy.process import Process
@@ -114,6 +115,11 @@ class Compiler:
             escaped_slashes=listener.escaped_slashes,
             connections=slots.gauge(names.listener_connections(listener.name)),
             max_connections=listener.max_connections,
+            max_connections_per_client=listener.max_connections_per_client,
+            proxy_protocol=listener.proxy_protocol,
+            trusted=trusted_proxies(listener),
+            forwarded=listener.forwarded,
+            client_field=(listener.client_address_field or "").encode(),
             waits_when_full=listener.on_full == "wait",
             accepted=slots.counter(names.listener_accepted(listener.name)),
             via=f"Via: 1.1 {listener.via}\r\n".encode() if listener.via else b"",
@@ -127,6 +133,14 @@ class Compiler:
         rate_limits = RateLimits(chosen, self.metrics) if chosen else None
         upgrades = [protocol.lower().encode() for protocol in route.upgrade]
         return RouteRuntime(clusters[route.cluster], rate_limits, route.timeout, upgrades)
+
+
+def trusted_proxies(listener: schema.Listener) -> TrustedProxies | None:
+    """None if none are configured."""
+    proxies = listener.trusted_proxies
+    if isinstance(proxies, int):
+        return TrustedProxies(hops=proxies)
+    return TrustedProxies(proxies) if proxies else None
 
 
 def build(seat: Seat, process: Process, gauges: Gauges, metrics: Metrics) -> Snapshot:

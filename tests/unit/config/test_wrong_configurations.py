@@ -55,8 +55,15 @@ KEYS = [
     Wrong("key twice", END, END + "workers: 1\nworkers: 2\n", "11: workers: is there twice, first in line 10"),
     Wrong("key missing", "    endpoints: " + ENDPOINTS + "\n", "", "6: clusters[0].endpoints: is missing"),
     Wrong("sections missing", GOOD, "workers: 2\n", "1: listeners: is missing\n1: clusters: is missing"),
-    Wrong("key of a later version", BEFORE_ROUTES, "    trusted_proxies: [10.0.0.0/8]\n" + BEFORE_ROUTES,
-          "3: listeners[0].trusted_proxies: is not supported by this version; leave it out"),
+    Wrong("no network", BEFORE_ROUTES, "    trusted_proxies: [10.0.0.256]\n" + BEFORE_ROUTES,
+          "3: listeners[0].trusted_proxies[0]: '10.0.0.256' is not a network; "
+          "write 10.0.0.0/8, 192.0.2.1 or 2001:db8::/32"),
+    Wrong("network with bits too many", BEFORE_ROUTES, "    trusted_proxies: [10.0.0.1/8]\n" + BEFORE_ROUTES,
+          "3: listeners[0].trusted_proxies[0]: '10.0.0.1/8' has bits behind its prefix; the network is 10.0.0.0/8"),
+    Wrong("no number of proxies", BEFORE_ROUTES, "    trusted_proxies: 0\n" + BEFORE_ROUTES,
+          "3: listeners[0].trusted_proxies: must be at least 1, not 0"),
+    Wrong("key of a later version", BEFORE_ROUTES, "    tls: {}\n" + BEFORE_ROUTES,
+          "3: listeners[0].tls: is not supported by this version; leave it out"),
     Wrong("retries of a later version", "cluster: app", "cluster: app, retry: {attempts: 2}",
           "4: listeners[0].routes[0].retry: is not supported by this version; leave it out"),
     Wrong("health checks of a later version", ENDPOINTS, ENDPOINTS + "\n    health_check: {path: /}",
@@ -128,7 +135,7 @@ VALUES = [
           "6: clusters[0].name: 'my app' is not a name; "
           "use letters, digits, '_', '.' and '-', a letter or digit first"),
     Wrong("no token", BEFORE_ROUTES, "    via: a b\n" + BEFORE_ROUTES,
-          "3: listeners[0].via: 'a b' cannot stand in a Via field; "
+          "3: listeners[0].via: 'a b' cannot stand in a header field; "
           "write one word of letters, digits, '-', '.' and '_'"),
     Wrong("no protocol", "cluster: app", "cluster: app, upgrade: [web socket]",
           "4: listeners[0].routes[0].upgrade[0]: 'web socket' is not the name of a protocol; "
