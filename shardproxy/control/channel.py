@@ -1,13 +1,15 @@
 """One end of the line between the supervisor and one child: a SOCK_SEQPACKET pair, one packet per message.
 
-Packets keep their borders, so nothing has to be framed, and the end of the other process is seen as an end of file: a
+Descriptors can travel with a message (SCM_RIGHTS, unix(7)).  Packets keep their borders, so nothing has to be framed, and the end of the other process is seen as an end of file: a
 child whose supervisor is gone finds `PeerGone` and drains out instead of living on as an orphan.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import socket
+from collections.abc import Sequence
 
 import msgspec
 
@@ -15,6 +17,9 @@ from shardproxy.control.messages import Message, decode, encode
 
 # Far above any message of ours, far below the kernel's default of 208 KiB for a socket's buffer.
 MAX_PACKET_BYTES = 64 * 1024
+# The kernel takes 253 with one packet.
+MAX_DESCRIPTORS = 250
+_ROOM = socket.CMSG_SPACE(4 * MAX_DESCRIPTORS)
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +42,7 @@ class Channel:
     def __init__(self, end: socket.socket) -> None:
         end.setblocking(False)
         self._socket = end
+        self._descriptors: list[int] = []
 
     @classmethod
     def pair(cls) -> tuple[Channel, Channel]:
@@ -52,10 +58,13 @@ class Channel:
         """The descriptor to wait on; -1 once closed."""
         return self._socket.fileno()
 
-    def send(self, message: Message) -> None:
-        """Hand `message` to the kernel; raises `PeerGone` or `PeerBusy`."""
+    def send(self, message: Message, descriptors: Sequence[int] = ()) -> None:
+        """Hand `message` to the kernel, with at most 250 descriptors, which the other end gets copies of.
+
+        Raises `PeerGone` or `PeerBusy`.
+        """
         try:
-            self._socket.send(encode(message), socket.MSG_NOSIGNAL)
+            socket.send_fds(self._socket, [encode(message)], descriptors, socket.MSG_NOSIGNAL)
         except BlockingIOError:
             raise PeerBusy("the process at the other end does not read its messages") from None
         except OSError as error:
@@ -73,17 +82,30 @@ class Channel:
                 logger.warning("a message of %d bytes is not understood and skipped: %s", len(packet), error)
         return None
 
+    def take_descriptors(self) -> list[int]:
+        """Those that came with the last message; they are the caller's now.  Whoever does not ask loses them."""
+        taken, self._descriptors = self._descriptors, []
+        return taken
+
     def _receive_packet(self) -> bytes | None:
+        self._drop_descriptors()
         try:
-            packet = self._socket.recv(MAX_PACKET_BYTES)
+            # Not socket.recv_fds, which forgets its flags (CPython 3.11): another thread's fork would inherit them.
+            packet, ancillary, _, _ = self._socket.recvmsg(MAX_PACKET_BYTES, _ROOM, socket.MSG_CMSG_CLOEXEC)
         except BlockingIOError:
             return None
         except OSError as error:
             raise PeerGone(f"the process at the other end is gone ({error.strerror})") from None
+        self._descriptors = [fd for _, _, data in ancillary for fd in memoryview(data).cast("i")]
         if not packet:
             raise PeerGone("the process at the other end is gone")
         return packet
 
     def close(self) -> None:
         """Give the descriptor back; the other end then finds `PeerGone`.  Closing twice does no harm."""
+        self._drop_descriptors()
         self._socket.close()
+
+    def _drop_descriptors(self) -> None:
+        for fd in self.take_descriptors():
+            os.close(fd)

@@ -51,7 +51,7 @@ class Drained(msgspec.Struct, frozen=True, tag=True):
 
 
 class Prepare(msgspec.Struct, frozen=True, tag=True):
-    """Supervisor to child: build the runtime of configuration `version`, and say whether it can be built; change nothing.
+    """Supervisor to child: build the runtime of configuration `version` and say whether it can be; change nothing yet.
 
     With it come descriptors: a memfd that holds a `control.plan.Plan`, then a socket for each name in `sockets`.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 
 from shardproxy.shm.layout import Capacities
@@ -40,6 +41,18 @@ class Slots:
         }
         self._numbers: dict[SlotKind, dict[str, int]] = {kind: {} for kind in SlotKind}
         self._sealed = False
+
+    @classmethod
+    def restored(cls, capacities: Capacities, names: Mapping[SlotKind, Sequence[str]]) -> Slots:
+        """What another process has assigned: the names of each kind, in the order of their slots."""
+        slots = cls(capacities)
+        for kind, found in names.items():
+            slots._numbers[kind] = {name: slot for slot, name in enumerate(found)}
+        return slots
+
+    def in_order(self) -> dict[SlotKind, tuple[str, ...]]:
+        """All names by kind, in the order of their slots: what `restored` takes."""
+        return {kind: tuple(numbers) for kind, numbers in self._numbers.items()}
 
     def __repr__(self) -> str:
         used = " ".join(f"{kind}={len(self._numbers[kind])}/{self._capacity[kind]}" for kind in SlotKind)

@@ -89,3 +89,28 @@ def test_a_channel_tells_its_state() -> None:
     one.close()
     other.close()
     assert (repr(one), one.fileno()) == ("<Channel closed>", -1)
+
+
+def test_descriptors_travel_with_their_message(pair: tuple[Channel, Channel]) -> None:
+    one, other = pair
+    reading, writing = os.pipe()
+    one.send(Ready(), [writing])
+    os.close(writing)
+    assert other.receive() == Ready()
+    (copy,) = other.take_descriptors()
+    assert other.take_descriptors() == []
+    assert not os.get_inheritable(copy)
+    os.write(copy, b"x")
+    os.close(copy)
+    assert os.read(reading, 2) == b"x"
+    os.close(reading)
+
+
+def test_descriptors_that_nobody_takes_are_closed(pair: tuple[Channel, Channel]) -> None:
+    one, other = pair
+    reading, writing = os.pipe()
+    one.send(Ready(), [writing])
+    os.close(writing)
+    assert (other.receive(), other.receive()) == (Ready(), None)
+    assert os.read(reading, 1) == b""
+    os.close(reading)

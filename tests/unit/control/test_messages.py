@@ -3,9 +3,38 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from shardproxy.control.messages import Drain, Drained, Message, Ready, Stop, decode, encode
+from shardproxy.control.messages import (
+    Abort,
+    Answer,
+    Applied,
+    Ask,
+    Commit,
+    Drain,
+    Drained,
+    Message,
+    Prepare,
+    Prepared,
+    Ready,
+    Refused,
+    Stop,
+    decode,
+    encode,
+)
 
-EVERY_MESSAGE: tuple[Message, ...] = (Ready(), Drain(deadline_ns=2**62), Stop(), Drained(cut=3))
+EVERY_MESSAGE: tuple[Message, ...] = (
+    Ready(),
+    Drain(deadline_ns=2**62, is_succeeded=True),
+    Stop(),
+    Drained(cut=3),
+    Prepare(2, ("web", "127.0.0.1:80")),
+    Prepared(2),
+    Refused(2, "there is no room"),
+    Commit(2),
+    Abort(2),
+    Applied(2),
+    Ask(1, "scale", 3),
+    Answer(1, True, "3 workers"),
+)
 
 
 @pytest.mark.parametrize("message", EVERY_MESSAGE)
