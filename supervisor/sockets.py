@@ -1,172 +1,231 @@
 """All listening sockets: bound before the first fork, kept open by the supervisor for as long as it serves.
 
 Every worker has a SO_REUSEPORT socket of its own for each TCP listener.  Because the supervisor holds it too, the queue
-of a worker that dies stays, and its successor accepts what arrived meanwhile.  A Unix listener is one socket that all
-workers share, since the kernel has no SO_REUSEPORT for those.
+of a worker that dies stays, and its successor accepts what arrived meanwhile; in a hot restart both generations have it.
+A Unix listener is one socket that all workers share, since the kernel has no SO_REUSEPORT for those.
 """
 
 from __future__ import annotations
 
-import errno
-import logging
-import os
 import socket
-import stat
-import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from shardproxy.config.schema import Config
 from shardproxy.config.units import Address
+from shardproxy.supervisor.binding import bind_tcp, bind_unix, wait_until_free, why
 
-# The kernel cuts it to net.core.somaxconn (4096 since Linux 5.4).
-BACKLOG = 4096
-
-# A port may still be held for a moment by the orphans of a supervisor that was killed.
-# nginx tries five times, 500 ms apart.
-PATIENCE_S = 1.0
-RETRY_S = 0.05
-
-logger = logging.getLogger(__name__)
+# Sockets that are there already, by address, in the order in which they were bound: a former generation's, systemd's.
+Inherited = Mapping[Address, Sequence[socket.socket]]
 
 
 class BindError(Exception):
     """A listener's socket cannot be had; `str()` is a plain sentence that names the listener and its address."""
 
 
-class Sockets:
-    """The sockets of one configuration; index = worker.  Raises `BindError`, and then nothing is left open."""
+@dataclass
+class Group:
+    """The sockets of one address.  `is_shared` says that there is one for all workers, otherwise index = worker.
 
-    def __init__(self, config: Config, workers: int) -> None:
-        self._of_worker: list[dict[str, socket.socket]] = [{} for _ in range(workers)]
-        self._files: list[tuple[Path, int]] = []
-        self._open: list[socket.socket] = []
+    The kernel numbers the sockets of a group in the order of their binding, so only the last are added and taken away.
+    """
+
+    address: Address
+    sockets: list[socket.socket]
+    is_shared: bool
+    inode: int | None = None
+
+    @classmethod
+    def adopted(cls, address: Address, found: Sequence[socket.socket]) -> Group:
+        is_alone = len(found) == 1 and not _shares_its_port(found[0])
+        return cls(address, list(found), is_alone, _inode(address))
+
+    @classmethod
+    def bound(cls, address: Address, count: int) -> Group:
+        """Raises `OSError`."""
+        if address.is_unix:
+            return cls(address, [bind_unix(Path(address.path))], True, _inode(address))
+        wait_until_free(address)
+        return cls(address, bind_tcp(address, count), False)
+
+    def of(self, worker: int) -> socket.socket:
+        return self.sockets[0 if self.is_shared else worker]
+
+    def grow(self, count: int) -> None:
+        """At least `count` workers have a socket.  Raises `OSError`."""
+        if not self.is_shared and count > len(self.sockets):
+            self.sockets += bind_tcp(self.address, count - len(self.sockets))
+
+    def shrink(self, count: int) -> None:
+        """Only `count` workers have one; those of the others are left to their workers."""
+        if not self.is_shared:
+            for one in self.sockets[count:]:
+                one.close()
+            del self.sockets[count:]
+
+    def let_go(self) -> None:
+        """Leave the sockets to the workers."""
+        for one in self.sockets:
+            one.close()
+
+    def close(self) -> None:
+        """Let go, and remove the file of a Unix socket, unless somebody else has put another there."""
+        self.let_go()
+        if self.inode is not None and _inode(self.address) == self.inode:
+            with suppress(OSError):
+                Path(self.address.path).unlink()
+
+
+@dataclass(frozen=True)
+class Change:
+    """What another configuration needs: `groups` it does not have yet, and `sockets` that each worker is to be sent.
+
+    `names` are the listeners that a worker has no socket for under that name and address.
+    """
+
+    config: Config
+    groups: dict[Address, Group] = field(default_factory=dict)
+    names: tuple[str, ...] = ()
+
+
+class Sockets:
+    """The sockets of one configuration.  Raises `BindError`, and then nothing that it bound is left open."""
+
+    def __init__(self, config: Config, workers: int, inherited: Inherited | None = None) -> None:
+        self._groups: dict[Address, Group] = {}
+        self._names: dict[str, Address] = {}
+        self._workers = workers
+        there = dict(inherited or {})
+        self._admin = self._first("the admin interface", config.admin.bind, 1, there)
         try:
-            self.admin = self._bind("the admin interface", config.admin.bind, 1)[0]
             for listener in config.listeners:
-                group = self._bind(f"listener {listener.name}", listener.bind, workers)
-                for mine, bound in zip(self._of_worker, group, strict=True):
-                    mine[listener.name] = bound
+                self._names[listener.name] = listener.bind
+                group = self._first(f"listener {listener.name}", listener.bind, workers, there)
+                self._groups[listener.bind] = group
         except BindError:
             self.close()
             raise
+        for unused in there.values():
+            for one in unused:
+                one.close()
+
+    @property
+    def admin(self) -> socket.socket:
+        return self._admin.sockets[0]
 
     def of_worker(self, index: int) -> Mapping[str, socket.socket]:
         """The sockets of one worker by the listener's name."""
-        return self._of_worker[index]
+        return {name: self._groups[address].of(index) for name, address in self._names.items()}
+
+    def groups(self) -> Mapping[str, Group]:
+        """By the listener's name."""
+        return {name: self._groups[address] for name, address in self._names.items()}
+
+    def by_address(self) -> Iterator[tuple[Address, Sequence[socket.socket]]]:
+        """Everything, the admin interface first: what another generation can inherit."""
+        yield self._admin.address, self._admin.sockets
+        for group in self._groups.values():
+            yield group.address, group.sockets
 
     def keep_only(self, mine: Mapping[str, socket.socket]) -> None:
         """In a child: close all sockets but `mine`.  Files stay, they belong to the supervisor."""
         kept = {id(one) for one in mine.values()}
-        for one in self._open:
-            if id(one) not in kept:
-                one.close()
+        for _, sockets in self.by_address():
+            for one in sockets:
+                if id(one) not in kept:
+                    one.close()
+
+    # Another configuration -----------------------------------------------------------------------------------------
+
+    def prepare(self, config: Config) -> Change:
+        """Bind what `config` has beyond ours; nothing of ours changes.  Raises `BindError`."""
+        change = Change(config, names=tuple(one.name for one in config.listeners if not self._has(one.name, one.bind)))
+        for listener in config.listeners:
+            if listener.bind not in self._groups:
+                try:
+                    change.groups[listener.bind] = _bound(f"listener {listener.name}", listener.bind, self._workers)
+                except BindError:
+                    self.abandon(change)
+                    raise
+        return change
+
+    def sent_to(self, index: int, change: Change) -> list[socket.socket]:
+        """The sockets for `change.names`, in their order."""
+        binds = {listener.name: listener.bind for listener in change.config.listeners}
+        return [{**self._groups, **change.groups}[binds[name]].of(index) for name in change.names]
+
+    def abandon(self, change: Change) -> None:
+        """Give back what `prepare` has bound."""
+        for group in change.groups.values():
+            group.close()
+
+    def commit(self, change: Change) -> None:
+        """From now on these are the sockets of `change.config`; what it does not have is left to the workers, who close
+        it when they have emptied its queue."""
+        self._groups.update(change.groups)
+        self._names = {listener.name: listener.bind for listener in change.config.listeners}
+        for address in set(self._groups) - set(self._names.values()):
+            self._groups.pop(address).close()
+
+    def resize(self, workers: int) -> None:
+        """Sockets for that many workers.  Raises `BindError`, and then their number is what it was."""
+        try:
+            for group in self._groups.values():
+                group.grow(workers)
+        except OSError as error:
+            for each in self._groups.values():
+                each.shrink(self._workers)
+            raise BindError(f"{group.address} cannot have a socket for another worker: {why(error)}") from None
+        for group in self._groups.values():
+            group.shrink(workers)
+        self._workers = workers
+
+    # The end -------------------------------------------------------------------------------------------------------
 
     def close_workers(self) -> None:
         """Leave the workers' sockets to the workers: each really closes when its worker closes it."""
-        for group in self._of_worker:
-            for one in group.values():
-                one.close()
+        for group in self._groups.values():
+            group.let_go()
 
     def close(self) -> None:
-        """Close everything and remove the files of the Unix sockets, unless somebody else has put another there."""
-        for one in self._open:
-            one.close()
-        for path, inode in self._files:
-            with suppress(OSError):
-                if path.lstat().st_ino == inode:
-                    path.unlink()
-        self._files.clear()
+        """Close everything and remove the files of the Unix sockets."""
+        for group in self._groups.values():
+            group.close()
+        self._admin.close()
 
-    def _bind(self, what: str, address: Address, count: int) -> list[socket.socket]:
+    def _has(self, name: str, address: Address) -> bool:
+        return self._names.get(name) == address
+
+    def _first(self, what: str, address: Address, count: int, there: dict[Address, Sequence[socket.socket]]) -> Group:
+        found = there.pop(address, ())
+        if not found:
+            return _bound(what, address, count)
+        group = Group.adopted(address, found)
         try:
-            group = [_bind_unix(Path(address.path))] * count if address.is_unix else _bind_tcp(address, count)
+            group.grow(count)
         except OSError as error:
-            raise BindError(f"{what} cannot listen on {address}: {_reason(error)}") from None
-        self._open += group
-        if address.is_unix:
-            self._files.append((Path(address.path), Path(address.path).lstat().st_ino))
+            raise BindError(f"{what} cannot listen on {address} with more workers: {why(error)}") from None
+        group.shrink(count)
         return group
 
 
-def _bind_tcp(address: Address, count: int) -> list[socket.socket]:
-    _wait_until_free(address)
-    group: list[socket.socket] = []
+def _bound(what: str, address: Address, count: int) -> Group:
     try:
-        for _ in range(count):
-            one = _tcp_socket(address)
-            group.append(one)
-            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            one.bind((address.host, address.port))
-        for one in group:
-            one.listen(BACKLOG)
-    except OSError:
-        for one in group:
-            one.close()
-        raise
-    return group
+        return Group.bound(address, count)
+    except OSError as error:
+        raise BindError(f"{what} cannot listen on {address}: {why(error)}") from None
 
 
-def _wait_until_free(address: Address) -> None:
-    """With SO_REUSEPORT alone we would share the port, and its traffic, with whoever has it: so try without."""
-    give_up = time.monotonic() + PATIENCE_S
-    while True:
-        with _tcp_socket(address) as probe:
-            try:
-                return probe.bind((address.host, address.port))
-            except OSError as error:
-                if error.errno != errno.EADDRINUSE or time.monotonic() > give_up:
-                    raise
-        time.sleep(RETRY_S)
+def _shares_its_port(one: socket.socket) -> bool:
+    return one.family != socket.AF_UNIX and bool(one.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT))
 
 
-def _tcp_socket(address: Address) -> socket.socket:
-    one = socket.socket(socket.AF_INET6 if address.is_ipv6 else socket.AF_INET, socket.SOCK_STREAM)
-    one.setblocking(False)
-    one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    if address.is_ipv6:
-        # [::]:80 beside 0.0.0.0:80 are two listeners, as with nginx.
-        one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-    return one
-
-
-def _bind_unix(path: Path) -> socket.socket:
-    _remove_stale(path)
-    one = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        one.setblocking(False)
-        one.bind(str(path))
-        one.listen(BACKLOG)
-    except OSError:
-        one.close()
-        raise
-    return one
-
-
-def _remove_stale(path: Path) -> None:
-    """Remove the socket file of a process that is no more; raises `OSError` if something else has the path."""
-    try:
-        mode = path.lstat().st_mode
-    except FileNotFoundError:
-        return
-    if not stat.S_ISSOCK(mode):
-        raise FileExistsError(errno.EEXIST, "a file that is not a socket is in the way")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(PATIENCE_S)
-        try:
-            probe.connect(str(path))
-        except ConnectionRefusedError:
-            path.unlink()
-            logger.info("removed %s, which a process that is gone has left behind", path)
-            return
-    raise OSError(errno.EADDRINUSE, "")
-
-
-def _reason(error: OSError) -> str:
-    plain = {
-        errno.EADDRINUSE: "another process is listening there",
-        errno.EADDRNOTAVAIL: "this machine does not have that address",
-        errno.EACCES: "this user is not permitted to",
-    }
-    return plain.get(error.errno or 0) or error.strerror or os.strerror(error.errno or 0)
+def _inode(address: Address) -> int | None:
+    """Of the file of a Unix socket, if it is there."""
+    if not address.is_unix:
+        return None
+    with suppress(OSError):
+        return Path(address.path).lstat().st_ino
+    return None
