@@ -1,7 +1,8 @@
 """All listening sockets: bound before the first fork, kept open by the supervisor for as long as it serves.
 
 Every worker has a SO_REUSEPORT socket of its own for each TCP listener.  Because the supervisor holds it too, the queue
-of a worker that dies stays, and its successor accepts what arrived meanwhile; in a hot restart both generations have it.
+of a worker that dies stays, and its successor accepts what arrived meanwhile; in a hot restart both generations hold
+it.
 A Unix listener is one socket that all workers share, since the kernel has no SO_REUSEPORT for those.
 """
 

@@ -1,7 +1,8 @@
 """One end of the line between the supervisor and one child: a SOCK_SEQPACKET pair, one packet per message.
 
-Descriptors can travel with a message (SCM_RIGHTS, unix(7)).  Packets keep their borders, so nothing has to be framed, and the end of the other process is seen as an end of file: a
-child whose supervisor is gone finds `PeerGone` and drains out instead of living on as an orphan.
+Descriptors can travel with a message (SCM_RIGHTS, unix(7)).  Packets keep their borders, so nothing has to be framed,
+and the end of the other process is seen as an end of file: a child whose supervisor is gone finds `PeerGone` and drains
+out instead of living on as an orphan.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@
         |  <------------------------------  Ask(what)                   the controller only: an operator wants something
         |  Answer(is_done, text)  ------->
         |  Drain(deadline_ns)  ---------->
+        |  <------------------------------  Released
         |  <------------------------------  Drained(cut), then the child exits
         |  Stop  ------------------------>
 
@@ -48,6 +49,10 @@ class Drained(msgspec.Struct, frozen=True, tag=True):
     """Child to supervisor: the drain is over and the exit follows; `cut` exchanges had not ended by themselves."""
 
     cut: int
+
+
+class Released(msgspec.Struct, frozen=True, tag=True):
+    """Child to supervisor: it has closed its listening sockets; nobody can wait for it any more."""
 
 
 class Prepare(msgspec.Struct, frozen=True, tag=True):
@@ -110,7 +115,9 @@ class Answer(msgspec.Struct, frozen=True, tag=True):
     text: str
 
 
-Message = Ready | Drain | Stop | Drained | Prepare | Prepared | Refused | Commit | Abort | Applied | Ask | Answer
+Message = (
+    Ready | Drain | Stop | Drained | Released | Prepare | Prepared | Refused | Commit | Abort | Applied | Ask | Answer
+)
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)

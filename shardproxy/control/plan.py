@@ -1,4 +1,4 @@
-"""A configuration on its way to the children: resolved once, by the supervisor, so that nobody can read it differently."""
+"""A configuration on its way to the children: resolved once, by the supervisor, so that all of them read the same."""
 
 from __future__ import annotations
 

@@ -18,6 +18,7 @@ cdef class Client(Connection):
     cdef ListenerRuntime listener
     cdef ClientState state
     cdef Exchange exchange
+    cdef int64_t quiet_since_ns     # when the last exchange ended, or the connection began
     cdef bytes peer                 # address, as X-Forwarded-For says it
     cdef int blank_lines            # that came instead of a request
     cdef bint is_held               # paused by the exchange
@@ -29,6 +30,7 @@ cdef class Client(Connection):
     cdef int64_t outstanding        # bytes the client had not taken when makes_progress() was last asked
 
     cdef bint admit(self) noexcept
+    cdef bint has_unread(self) noexcept
     cdef void read(self) noexcept
     cdef void refuse(self, int fault) noexcept
     cdef void set_pauses(self, bint is_held, bint is_full) noexcept

@@ -52,6 +52,7 @@ cdef class Client(Connection):
         self.peer = peer[0].encode() if isinstance(peer, tuple) else b"unknown"
         self.process.clients.add(self)
         count(self.process.cells, self.listener.accepted, 1)
+        self.quiet_since_ns = self.wheel.now_ns
         if self.admit():
             self.set_deadline(self.wheel.now_ns + self.listener.request_head_ns)
         else:
@@ -111,9 +112,21 @@ cdef class Client(Connection):
     def is_idle(self):
         return self.state == READ_HEAD and self.partial is None and not self.is_blocked
 
-    def close_idle(self):
-        if self.is_idle:
+    @property
+    def listener_name(self):
+        return self.listener.name
+
+    def move_to(self, ListenerRuntime listener not None):
+        """The next request is served by another configuration's listener; one under way keeps its own."""
+        self.listener = listener
+
+    def close_idle(self, int64_t quiet_ns):
+        if self.is_idle and self.wheel.now_ns - self.quiet_since_ns >= quiet_ns and not self.has_unread():
             self.close()
+
+    cdef bint has_unread(self) noexcept:
+        """Has a request arrived that the loop has not come to yet?"""
+        return self.transport is not None and queued_bytes(self.transport, termios.FIONREAD) > 0
 
     def cut(self):
         was_busy = self.exchange is not None
@@ -162,9 +175,7 @@ cdef class Client(Connection):
         cdef int64_t before = self.outstanding
         if self.transport is None:
             return False
-        sock = self.transport.get_extra_info("socket")
-        queued = struct.unpack("i", fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4)))[0]
-        self.outstanding = queued + self.transport.get_write_buffer_size()
+        self.outstanding = queued_bytes(self.transport, termios.TIOCOUTQ) + self.transport.get_write_buffer_size()
         return before == 0 or self.outstanding < before
 
     cdef void read(self) noexcept:
@@ -201,3 +212,11 @@ cdef class Client(Connection):
             if sock is not None:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
             self.transport.abort()
+
+
+cdef int queued_bytes(transport, int question) noexcept:
+    """What the kernel holds: FIONREAD, of the peer's that we have not read; TIOCOUTQ, of ours that it has not acknowledged."""
+    sock = transport.get_extra_info("socket")
+    if sock is None or sock.fileno() < 0:
+        return 0
+    return struct.unpack("i", fcntl.ioctl(sock.fileno(), question, bytes(4)))[0]

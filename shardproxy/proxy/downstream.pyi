@@ -13,7 +13,11 @@ class Downstream(asyncio.Protocol):
     @property
     def is_idle(self) -> bool:
         """No request is under way and no byte of one has come."""
-    def close_idle(self) -> None:
-        """Close if idle; a request that is under way says `Connection: close` in its response (the worker drains)."""
+    @property
+    def listener_name(self) -> str: ...
+    def move_to(self, listener: ListenerRuntime) -> None:
+        """Another configuration's listener serves the next request; one under way keeps its own."""
+    def close_idle(self, quiet_ns: int) -> None:
+        """Close if it has been idle for that long and nothing waits to be read."""
     def cut(self) -> bool:
         """Close at once; true if that broke a request off."""

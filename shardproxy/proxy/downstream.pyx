@@ -218,7 +218,7 @@ cdef class Downstream(Client):
             splice_response(self.process.scratch, head, &sent, self.upgrade_lines(head), self.process.date_line,
                             self.listener.via)
             return
-        if sent.kind == BODY_UNTIL_CLOSE or self.process.is_draining or self.has_ended():
+        if sent.kind == BODY_UNTIL_CLOSE or self.listener.is_leaving or self.has_ended():
             self.keep_alive = False
         elif self.state == READ_BODY and head.status >= 300:
             self.keep_alive = False     # the rest of the request would have to be read for nothing
@@ -264,7 +264,7 @@ cdef class Downstream(Client):
         if self.write is None or not has_reply(fault):
             self.keep_alive = False
             return
-        if closes(fault) or self.state == READ_BODY or self.process.is_draining or self.has_ended():
+        if closes(fault) or self.state == READ_BODY or self.listener.is_leaving or self.has_ended():
             self.keep_alive = False
         self.cork()
         write_reply(self.process, fault, retry_after_s, self.connection_line(), is_head)
@@ -283,7 +283,7 @@ cdef class Downstream(Client):
         self.exchange = None
         if self.state == CLOSED:
             return
-        if self.keep_alive and is_complete and not self.process.is_draining:
+        if self.keep_alive and is_complete and not self.listener.is_leaving:
             self.await_next()
         elif is_complete and self.input is None:
             self.close()
@@ -293,6 +293,7 @@ cdef class Downstream(Client):
     # hot
     cdef void await_next(self) noexcept:
         self.state = READ_HEAD
+        self.quiet_since_ns = self.wheel.now_ns
         self.set_pauses(False, False)
         self.set_deadline(self.wheel.now_ns + self.listener.idle_ns)
         self.read()

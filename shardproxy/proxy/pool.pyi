@@ -18,5 +18,7 @@ class EndpointPool:
         cluster_connections: int,
         max_connections: int | None,
     ) -> None: ...
+    def retire(self) -> None:
+        """Keep no connection any more; those in use end with their requests."""
     def close_idle(self) -> None:
         """Close all idle connections."""

@@ -106,6 +106,11 @@ cdef class EndpointPool(Source):
         gauge_add(self.process.gauge_cells, self.connections, -1)
         gauge_add(self.process.gauge_cells, self.cluster_connections, -1)
 
+    def retire(self):
+        """No connection is kept any more: the configuration that has this pool is gone."""
+        self.max_idle = 0
+        self.close_idle()
+
     def close_idle(self):
         cdef Upstream upstream
         while self.newest is not None:

@@ -57,5 +57,6 @@ cdef class ListenerRuntime:
     cdef bytes client_field     # the field that tells endpoints the client's address, or empty
     cdef bytes client_field_lower
     cdef int accepted           # counter
+    cdef public bint is_leaving # its connections are to end: each response says so
     cdef bytes via              # a field line, or empty
     cdef bytes scheme

@@ -38,6 +38,7 @@ class ListenerRuntime:
     connections: int
     max_connections: int | None
     waits_when_full: bool
+    is_leaving: bool
     routes: list[RouteRuntime]
     def __init__(
         self,

@@ -1,4 +1,8 @@
-"""Servers on the sockets that the supervisor has bound; stopping without losing who waits in the queue."""
+"""Doors: the listening sockets that the supervisor has bound, each with the runtime of its listener.
+
+A door closes without losing who waits before it: what is in the queue is accepted first, unless another process has the
+same socket and accepts on.
+"""
 
 from __future__ import annotations
 
@@ -23,44 +27,94 @@ class Server(Protocol):
     def close(self) -> None: ...
 
 
-class Acceptor:
-    """Accepts on all listeners of this worker."""
+class Door:
+    """One listening socket.  Connections that come in are served by `listener`, whichever that is at the time."""
 
-    def __init__(self, process: Process, sockets: Mapping[str, socket.socket]) -> None:
+    def __init__(self, process: Process, sock: socket.socket, listener: ListenerRuntime) -> None:
+        sock.setblocking(False)
         self._process = process
-        self._sockets = sockets
-        self._servers: list[Server] = []
+        self._sock = sock
+        self.listener = listener
+        self._server: Server | None = None
 
-    async def start(self, listeners: Mapping[str, ListenerRuntime]) -> None:
-        for name, sock in self._sockets.items():
-            sock.setblocking(False)
-            self._servers.append(await self._serve(sock, listeners[name]))
+    def __repr__(self) -> str:
+        return f"<Door {self.listener.name} {'open' if self._server else 'closed'}>"
 
-    async def _serve(self, sock: socket.socket, listener: ListenerRuntime) -> Server:
-        if listener.waits_when_full:
-            return WaitingServer(self._process, sock, listener)
-        loop, process = self._process.loop, self._process
+    async def open(self) -> None:
+        """Accept.  The server gets a copy of the socket, because it closes what it was given."""
+        loop = self._process.loop
+        if self.listener.waits_when_full:
+            self._server = WaitingServer(self._process, self._sock.dup(), self.listener)
+        elif self._sock.family == socket.AF_UNIX:
+            self._server = await loop.create_unix_server(self._welcome, sock=self._sock.dup(), backlog=BACKLOG)
+        else:
+            self._server = await loop.create_server(self._welcome, sock=self._sock.dup(), backlog=BACKLOG)
 
-        def connection() -> Downstream:
-            return Downstream(process, listener)
+    async def change(self, listener: ListenerRuntime) -> None:
+        """Serve new connections by `listener` from now on."""
+        needs_another = listener.waits_when_full or self.listener.waits_when_full
+        self.listener = listener
+        if needs_another:
+            self._stop()
+            await self.open()
 
-        if sock.family == socket.AF_UNIX:
-            return await loop.create_unix_server(connection, sock=sock, backlog=BACKLOG)
-        return await loop.create_server(connection, sock=sock, backlog=BACKLOG)
+    async def empty(self) -> None:
+        """Accept whoever waits in the queue already."""
+        queue = select.poll()
+        queue.register(self._sock, select.POLLIN)
+        for _ in range(MAX_QUEUE_TURNS):
+            if not queue.poll(0):
+                return
+            await asyncio.sleep(0)
+
+    def close(self) -> None:
+        """Accept no more."""
+        self._stop()
+        self._sock.close()
+
+    def _stop(self) -> None:
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+
+    def _welcome(self) -> Downstream:
+        return Downstream(self._process, self.listener)
+
+
+class Acceptor:
+    """All doors of this worker, by the listener's name."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self._doors: dict[str, Door] = {}
+
+    async def start(self, listeners: Mapping[str, ListenerRuntime], sockets: Mapping[str, socket.socket]) -> None:
+        for name, sock in sockets.items():
+            self._doors[name] = Door(self._process, sock, listeners[name])
+            await self._doors[name].open()
+
+    async def change(self, listeners: Mapping[str, ListenerRuntime], sockets: Mapping[str, socket.socket]) -> None:
+        """Serve `listeners` from now on; `sockets` are those of listeners that are new here, or have moved."""
+        gone = {name for name in self._doors if name not in listeners or name in sockets}
+        leaving = [self._doors.pop(name) for name in gone]
+        for name, door in self._doors.items():
+            await door.change(listeners[name])
+        await self.start(listeners, sockets)
+        await _leave(leaving)
 
     async def stop(self) -> None:
         """Accept whoever waits in the queues already, then close the listening sockets."""
-        for _ in range(MAX_QUEUE_TURNS):
-            if not self._is_queue_waiting():
-                break
-            await asyncio.sleep(0)
-        for server in self._servers:
-            server.close()
-        self._servers.clear()
+        await _leave(list(self._doors.values()))
+        self._doors.clear()
 
-    def _is_queue_waiting(self) -> bool:
-        poll = select.poll()
-        for sock in self._sockets.values():
-            if sock.fileno() >= 0:
-                poll.register(sock, select.POLLIN)
-        return bool(poll.poll(0))
+    def hand_over(self) -> None:
+        """Close the listening sockets; another process has them too and accepts whoever waits."""
+        for door in self._doors.values():
+            door.close()
+        self._doors.clear()
+
+
+async def _leave(doors: list[Door]) -> None:
+    for door in doors:
+        await door.empty()
+        door.close()

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from shardproxy.balancing.cluster import Cluster, EndpointSpec
 from shardproxy.config import schema
-from shardproxy.control.seat import Seat
 from shardproxy.http1.forwarding import TrustedProxies
 from shardproxy.limits.rates import RateLimit, RateLimits
 from shardproxy.proxy.pool import EndpointPool
@@ -18,35 +17,51 @@ from shardproxy.shm import names
 from shardproxy.shm.buckets import Bucket, Buckets
 from shardproxy.shm.gauges import Gauges
 from shardproxy.shm.metrics import Metrics
+from shardproxy.shm.segment import Segment
+from shardproxy.shm.slots import Slots
+
+# What a pool depends on: two configurations that agree on it share the pool, and its connections stay warm.
+PoolKey = tuple[str, str, int, schema.Keepalive, int | None, str | None]
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What a worker serves: a runtime per listener, by name, and all pools (which outlive an exchange)."""
+    """What a worker serves: a runtime per listener, by name; and what the next configuration may take over as it is."""
 
     listeners: dict[str, ListenerRuntime]
-    pools: list[EndpointPool]
+    clusters: dict[schema.Cluster, ClusterRuntime] = field(default_factory=dict)
+    pools: dict[PoolKey, EndpointPool] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Worksite:
+    """What does not change with the configuration."""
+
+    process: Process
+    segment: Segment
+    gauges: Gauges
+    metrics: Metrics
 
 
 @dataclass(frozen=True)
 class Compiler:
-    """Holds what every step of the compilation needs."""
+    """Holds what every step of the compilation needs; `former` is what is being served."""
 
-    seat: Seat
-    process: Process
-    gauges: Gauges
-    metrics: Metrics
+    site: Worksite
+    config: schema.Config
+    slots: Slots
+    former: Snapshot
+    pools: dict[PoolKey, EndpointPool] = field(default_factory=dict)
 
     def compile(self) -> Snapshot:
-        config = self.seat.config
-        clusters = {cluster.name: self.cluster(cluster) for cluster in config.clusters}
-        buckets = Buckets(self.seat.segment)
-        limits = {limit.name: self.rate_limit(limit, buckets) for limit in config.rate_limits}
-        listeners = {listener.name: self.listener(listener, clusters, limits) for listener in config.listeners}
-        return Snapshot(listeners, [pool for cluster in clusters.values() for pool in cluster.sources])
+        clusters = {cluster.name: self.cluster(cluster) for cluster in self.config.clusters}
+        buckets = Buckets(self.site.segment)
+        limits = {limit.name: self.rate_limit(limit, buckets) for limit in self.config.rate_limits}
+        listeners = {listener.name: self.listener(listener, clusters, limits) for listener in self.config.listeners}
+        return Snapshot(listeners, {cluster: clusters[cluster.name] for cluster in self.config.clusters}, self.pools)
 
     def rate_limit(self, limit: schema.RateLimit, buckets: Buckets) -> RateLimit:
-        slots = self.seat.slots
+        slots = self.slots
         return RateLimit(
             Bucket(buckets, slots.bucket(names.rate_limit(limit.name)), limit.rate, schema.burst_of(limit)),
             slots.counter(names.rate_limit_admitted(limit.name)),
@@ -54,25 +69,29 @@ class Compiler:
         )
 
     def cluster(self, cluster: schema.Cluster) -> ClusterRuntime:
-        slots = self.seat.slots
+        """The former one, if nothing of it has changed: the turn of a round robin goes on where it was."""
+        pools = [self.pool(cluster, endpoint) for endpoint in cluster.endpoints]
+        return self.former.clusters.get(cluster) or self.new_cluster(cluster, pools)
+
+    def new_cluster(self, cluster: schema.Cluster, pools: list[EndpointPool]) -> ClusterRuntime:
+        slots = self.slots
         balancing = Cluster(
-            self.gauges,
+            self.site.gauges,
             [self.endpoint(cluster.name, endpoint) for endpoint in cluster.endpoints],
             policy=cluster.balance,
             requests=slots.gauge(names.cluster_requests(cluster.name)),
             requests_cap=cluster.max_requests,
             seed=int.from_bytes(os.urandom(8), "little"),
         )
-        pools = [self.pool(cluster, endpoint) for endpoint in cluster.endpoints]
         metrics = [self.endpoint_metrics(cluster.name, endpoint) for endpoint in cluster.endpoints]
         return ClusterRuntime(cluster.name, balancing, pools, metrics)
 
     def endpoint(self, cluster: str, endpoint: schema.Endpoint) -> EndpointSpec:
-        active = self.seat.slots.gauge(names.endpoint_active(cluster, str(endpoint.address)))
+        active = self.slots.gauge(names.endpoint_active(cluster, str(endpoint.address)))
         return EndpointSpec(active, endpoint.weight, endpoint.max_requests)
 
     def endpoint_metrics(self, cluster: str, endpoint: schema.Endpoint) -> EndpointMetrics:
-        slots, address = self.seat.slots, str(endpoint.address)
+        slots, address = self.slots, str(endpoint.address)
         return EndpointMetrics(
             slots.counter(names.endpoint_requests(cluster, address)),
             slots.counter(names.endpoint_failures(cluster, address)),
@@ -80,9 +99,14 @@ class Compiler:
         )
 
     def pool(self, cluster: schema.Cluster, endpoint: schema.Endpoint) -> EndpointPool:
-        slots = self.seat.slots
+        key = pool_key(cluster, endpoint)
+        self.pools[key] = self.former.pools.get(key) or self.new_pool(cluster, endpoint)
+        return self.pools[key]
+
+    def new_pool(self, cluster: schema.Cluster, endpoint: schema.Endpoint) -> EndpointPool:
+        slots = self.slots
         return EndpointPool(
-            self.process,
+            self.site.process,
             endpoint.address,
             connect_timeout_ns=cluster.connect_timeout,
             idle_ns=cluster.keepalive.idle_timeout,
@@ -96,7 +120,7 @@ class Compiler:
     def listener(
         self, listener: schema.Listener, clusters: dict[str, ClusterRuntime], limits: dict[str, RateLimit]
     ) -> ListenerRuntime:
-        slots, timeouts = self.seat.slots, listener.timeouts
+        slots, timeouts = self.slots, listener.timeouts
         return ListenerRuntime(
             listener.name,
             compile_routes(listener.routes),
@@ -130,7 +154,7 @@ class Compiler:
         self, route: schema.Route, clusters: dict[str, ClusterRuntime], limits: dict[str, RateLimit]
     ) -> RouteRuntime:
         chosen = [limits[name] for name in route.rate_limits]
-        rate_limits = RateLimits(chosen, self.metrics) if chosen else None
+        rate_limits = RateLimits(chosen, self.site.metrics) if chosen else None
         upgrades = [protocol.lower().encode() for protocol in route.upgrade]
         return RouteRuntime(clusters[route.cluster], rate_limits, route.timeout, upgrades)
 
@@ -143,6 +167,17 @@ def trusted_proxies(listener: schema.Listener) -> TrustedProxies | None:
     return TrustedProxies(proxies) if proxies else None
 
 
-def build(seat: Seat, process: Process, gauges: Gauges, metrics: Metrics) -> Snapshot:
-    """The snapshot of the seat's configuration; its slots have all been assigned by the supervisor."""
-    return Compiler(seat, process, gauges, metrics).compile()
+def pool_key(cluster: schema.Cluster, endpoint: schema.Endpoint) -> PoolKey:
+    return (
+        cluster.name,
+        str(endpoint.address),
+        cluster.connect_timeout,
+        cluster.keepalive,
+        cluster.max_connections,
+        cluster.proxy_protocol,
+    )
+
+
+def build(site: Worksite, config: schema.Config, slots: Slots, former: Snapshot | None = None) -> Snapshot:
+    """The snapshot of `config`, whose slots have all been assigned; what has not changed is taken from `former`."""
+    return Compiler(site, config, slots, former or Snapshot({})).compile()

@@ -1,0 +1,104 @@
+"""What the supervisor says, and what the worker does about it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import time
+from collections.abc import Callable
+
+from shardproxy.control.channel import PeerGone
+from shardproxy.control.messages import Abort, Applied, Commit, Drain, Message, Prepare, Prepared, Refused, Stop
+from shardproxy.control.plan import Plan, UnreadablePlan
+from shardproxy.control.seat import Seat
+from shardproxy.observe import log
+from shardproxy.worker.service import Service
+
+logger = logging.getLogger(__name__)
+
+
+class Orders:
+    """Reads the channel.  `to_leave` is set once the worker is to drain or, if `is_stopped`, to go at once."""
+
+    def __init__(
+        self, seat: Seat, loop: asyncio.AbstractEventLoop, service: Service, tell: Callable[[Message], None]
+    ) -> None:
+        self._seat = seat
+        self._loop = loop
+        self._service = service
+        self.tell = tell
+        self._commits: set[asyncio.Task[None]] = set()
+        self._config = seat.config
+        self._next_config = seat.config
+        self.to_leave = asyncio.Event()
+        self.is_stopped = False
+        self.is_succeeded = False
+        self.deadline_ns = 0
+
+    def listen(self) -> None:
+        self._loop.add_reader(self._seat.channel.fileno(), self._read)
+
+    def _read(self) -> None:
+        channel = self._seat.channel
+        try:
+            while (message := channel.receive()) is not None:
+                self._obey(message, channel.take_descriptors())
+        except PeerGone:
+            self._loop.remove_reader(channel.fileno())
+            logger.warning("%s: the supervisor is gone; draining", self._seat.name)
+            self._leave(Drain(deadline_ns=time.monotonic_ns() + self._config.drain_timeout))
+
+    def _obey(self, message: Message, descriptors: list[int]) -> None:
+        match message:
+            case Prepare():
+                self._prepare(message, descriptors)
+            case Commit(version=version):
+                task = self._loop.create_task(self._commit(version))
+                self._commits.add(task)
+                task.add_done_callback(self._commits.discard)
+            case Abort():
+                self._service.abort()
+            case Drain():
+                self._leave(message)
+            case Stop():
+                self.is_stopped = True
+                self.to_leave.set()
+
+    def _leave(self, drain: Drain) -> None:
+        self.deadline_ns = drain.deadline_ns
+        self.is_succeeded = drain.is_succeeded
+        self.to_leave.set()
+
+    def _prepare(self, message: Prepare, descriptors: list[int]) -> None:
+        """Refusing is always possible: whatever goes wrong in here, the former configuration is served on."""
+        sockets = {name: socket.socket(fileno=fd) for name, fd in zip(message.sockets, descriptors[1:], strict=False)}
+        try:
+            plan = self._read_plan(message, descriptors)
+            self._service.prepare(plan.version, plan.config, plan.slots, sockets)
+        except Exception as error:
+            for sock in sockets.values():
+                sock.close()
+            if not isinstance(error, UnreadablePlan):
+                logger.exception("%s cannot build configuration %d", self._seat.name, message.version)
+            self.tell(Refused(message.version, f"{self._seat.name}: {error}"))
+        else:
+            self._next_config = plan.config
+            self.tell(Prepared(message.version))
+
+    def _read_plan(self, message: Prepare, descriptors: list[int]) -> Plan:
+        if len(descriptors) != 1 + len(message.sockets):
+            raise UnreadablePlan(f"{len(descriptors)} descriptors came with the configuration")
+        try:
+            return Plan.read(descriptors[0], self._seat.segment.capacities)
+        finally:
+            os.close(descriptors[0])
+
+    async def _commit(self, version: int) -> None:
+        if not await self._service.commit(version):
+            logger.error("%s was to commit configuration %d, which it has not prepared", self._seat.name, version)
+            return
+        self._config = self._next_config
+        log.setup(self._config.log, self._seat.name)
+        self.tell(Applied(version))
