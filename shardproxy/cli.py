@@ -36,9 +36,16 @@ def run(file: Path) -> None:
     """Serve what FILE says, in the foreground.
 
     SIGTERM finishes what runs and ends it; Ctrl-C ends it at once.
+    SIGHUP reloads FILE; SIGUSR2 restarts without a gap.
     """
+    from shardproxy.supervisor import preflight, record
+    from shardproxy.supervisor.main import resume
     from shardproxy.supervisor.main import run as supervise
 
+    if preflight.is_asked_for():
+        sys.exit(preflight.rehearse(file))
+    if record.is_left_behind():
+        sys.exit(resume())
     sys.exit(supervise(_load(file), file))
 
 

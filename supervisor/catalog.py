@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from shardproxy.config.schema import Cluster, Config, Listener, RateLimit
 from shardproxy.http1.faults import NAMES as FAULTS
 from shardproxy.shm import names
-from shardproxy.shm.layout import ROWS_PER_LINE, Capacities
+from shardproxy.shm.layout import MAX_ROWS, ROWS_PER_LINE, Capacities
 from shardproxy.shm.slots import SlotKind, Slots
 
 Entry = tuple[SlotKind, str]
@@ -44,7 +44,8 @@ def entries(config: Config) -> Iterator[Entry]:
 def capacities(config: Config, workers: int) -> Capacities:
     """Room for `config` and for one that has grown to twice its names by a reload, and never less than the default.
 
-    Rows: the supervisor's, and two generations of a controller and `workers` workers, as a hot restart needs them.
+    Rows: the supervisor's, and a controller and `workers` workers for each generation: the one that serves, one that
+    comes, and those that drain.
     Raises `ValueError` when that is more than the shared memory can be laid out for.
     """
     least = Capacities()
@@ -52,12 +53,18 @@ def capacities(config: Config, workers: int) -> Capacities:
     for kind, _ in set(entries(config)):
         wanted[kind] += 2
     return Capacities(
-        rows=max(least.rows, _whole_lines(1 + 2 * (workers + 1))),
+        rows=max(least.rows, _rows(workers, config.max_generations)),
         gauges=max(least.gauges, wanted[SlotKind.GAUGE]),
         counters=max(least.counters, wanted[SlotKind.COUNTER]),
         histograms=max(least.histograms, wanted[SlotKind.HISTOGRAM]),
         buckets=max(least.buckets, wanted[SlotKind.BUCKET]),
     )
+
+
+def _rows(workers: int, draining: int) -> int:
+    """As many generations as may drain find room, unless there are very many workers; two always do."""
+    generous = min(1 + (2 + draining) * (workers + 1), MAX_ROWS)
+    return _whole_lines(max(generous, 1 + 2 * (workers + 1)))
 
 
 def assign(config: Config, slots: Slots) -> None:

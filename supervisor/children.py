@@ -71,14 +71,14 @@ def fork(home: Household, post: Post, entries: Entries, leave: Callable[[Seat], 
     `leave` closes, in the child, whatever the supervisor holds open that is not in the child's seat.
     """
     ours, theirs = Channel.pair()
-    seat = _seat(home, post, home.pool.take(), theirs)
+    seat = _seat(home, post, home.memory.pool.take(), theirs)
     born_ns = time.monotonic_ns()
     gc.collect()
     gc.freeze()  # what exists now is not touched by the children's collector, so its pages stay shared
     try:
         pid = _fork()
     except OSError:
-        home.pool.give_back(seat.row)
+        home.memory.pool.give_back(seat.row)
         ours.close()
         theirs.close()
         raise
@@ -86,7 +86,8 @@ def fork(home: Household, post: Post, entries: Entries, leave: Callable[[Seat], 
         ours.close()
         _live(seat, entries, leave)
     theirs.close()
-    return Child(pid, seat.row, ours, born_ns, Watch(max(home.config.watchdog, START_PATIENCE_NS), born_ns))
+    watch = Watch(max(home.config.watchdog, START_PATIENCE_NS), born_ns)
+    return Child(pid, seat.row, ours, born_ns, watch, home.memory, home.generation)
 
 
 def how_it_ended(status: int) -> str:
@@ -117,9 +118,9 @@ def _seat(home: Household, post: Post, row: int, channel: Channel) -> Seat:
         row=row,
         generation=home.generation,
         config=home.config,
-        segment=home.segment,
+        segment=home.memory.segment,
         slots=home.slots,
-        listeners=home.sockets.of_worker(post.index) if is_worker else {ADMIN: home.sockets.admin},
+        listeners=home.sockets.of_worker(post.index, home.change) if is_worker else {ADMIN: home.sockets.admin},
         channel=channel,
     )
 

@@ -1,8 +1,11 @@
 """The supervisor: build what exists, then one loop that waits for signals, messages and times until told to stop.
 
-    STARTING -- every worker has been ready --> SERVING
+    STARTING -- every worker has been ready --> SERVING     reload, restart, scale: see `operations`
         |                                          |
-        +---- SIGTERM ----> DRAINING <-- SIGTERM --+
+        +---- SIGTERM ----> LEAVING <-- SIGTERM ---+
+        |                      | drain_delay       |
+        |                      v                   |
+        |                   DRAINING               |
         |                      |                   |
         |       SIGTERM, SIGINT, SIGQUIT           |
         |                      v                   |
@@ -21,25 +24,34 @@ import signal
 import time
 from pathlib import Path
 
-from shardproxy.config.schema import Config
-from shardproxy.control.messages import Drain, Stop
+from shardproxy.config.schema import Config, Log
+from shardproxy.control.messages import Wish
 from shardproxy.observe import log
 from shardproxy.shm.rows import State
 from shardproxy.shm.slots import SlotsFull
-from shardproxy.supervisor.care import Care, condemn
+from shardproxy.supervisor import record as records
+from shardproxy.supervisor import succession
+from shardproxy.supervisor.care import Care
 from shardproxy.supervisor.children import Entries
+from shardproxy.supervisor.memory import SUPERVISOR_ROW
+from shardproxy.supervisor.operations import NEWS, Makers, Operations, Request
+from shardproxy.supervisor.record import Record
+from shardproxy.supervisor.reexec import Restart
+from shardproxy.supervisor.reload import Reload
+from shardproxy.supervisor.scale import Scale
 from shardproxy.supervisor.signals import TABLE, Action, Signals
 from shardproxy.supervisor.sockets import BindError
-from shardproxy.supervisor.state import SUPERVISOR_ROW, Household, Phase, Post
+from shardproxy.supervisor.state import Household, Phase, Post
+from shardproxy.supervisor.succession import Former, Succession
 
-# What a child gets beyond the deadline it was told, before it is killed.
-DRAIN_GRACE_NS = 2_000_000_000
-STOP_GRACE_NS = 1_000_000_000
 # The controller stays until the last worker has gone, so that the drain can be watched; then it has this long.
 CONTROLLER_DRAIN_NS = 2_000_000_000
 # A worker that ends this often before it was ready for the first time will not get better by itself.
 EARLY_ENDS = 5
 LONGEST_WAIT_NS = 1_000_000_000
+
+WISHES: dict[Action, Wish] = {Action.RELOAD: "reload", Action.RESTART: "restart"}
+STEPS = {Action.MORE: 1, Action.FEWER: -1}
 
 OK, FAILED = 0, 1
 
@@ -55,15 +67,36 @@ def run(config: Config, path: Path | None = None, entries: Entries | None = None
     log.setup(config.log, "supervisor")
     with Signals() as marks:
         try:
-            home = Household(config, path)
+            home = Household.fresh(config, path)
         except (BindError, SlotsFull, ValueError, OSError) as error:
             logger.critical("cannot start: %s", error)
             return FAILED
+        return _serve(Supervisor(home, marks, entries or Entries.default()))
+
+
+def resume(entries: Entries | None = None) -> int:
+    """Go on where the former code of this process has left off (a hot restart); as `run`."""
+    record = records.find()
+    with Signals() as marks:
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        log.setup(Log(), "supervisor")
         try:
-            return Supervisor(home, marks, entries or Entries.default()).serve()
-        finally:
-            home.close()
-            gc.unfreeze()
+            home, former = succession.adopt(record)
+        except Exception:
+            logger.critical("the new code cannot take over, and the old one is gone", exc_info=True)
+            return FAILED
+        log.setup(home.config.log, "supervisor")
+        supervisor = Supervisor(home, marks, entries or Entries.default())
+        supervisor.succeed(record, former)
+        return _serve(supervisor)
+
+
+def _serve(supervisor: Supervisor) -> int:
+    try:
+        return supervisor.serve()
+    finally:
+        supervisor.close()
+        gc.unfreeze()
 
 
 class Supervisor:
@@ -75,7 +108,17 @@ class Supervisor:
         self._selector = selectors.DefaultSelector()
         self._selector.register(marks, selectors.EVENT_READ)
         self._care = Care(home, entries, self._selector, marks)
+        self._operations = Operations(home, self._care, self._makers(), self._drain_as_asked)
+        self._care.audience = self._operations
+        self._leave_at_ns: int | None = None
         self._exit_code = OK
+        home.sit_down()
+
+    def succeed(self, record: Record, former: Former) -> None:
+        """A hot restart goes on: the children of `former` serve until ours are ready."""
+        asker = succession.settle(record, self._home, former, self._care)
+        request = Request("restart", post=asker, id=record.asker[1] if record.asker else NEWS)
+        self._operations.resume(request, Succession(self._home, self._care, former), time.monotonic_ns())
 
     def serve(self) -> int:
         """Run until everybody has gone; whatever happens, no child is left behind."""
@@ -92,6 +135,21 @@ class Supervisor:
         logger.info("stopped")
         return self._exit_code
 
+    def close(self) -> None:
+        """Give back everything that the system lent."""
+        self._home.close()
+
+    def _makers(self) -> Makers:
+        home, care = self._home, self._care
+        return {
+            "reload": lambda request: Reload(home, care, self._scale),
+            "restart": lambda request: Restart(home, care, request),
+            "scale": lambda request: Scale(home, care, request.workers or 0),
+        }
+
+    def _scale(self, workers: int) -> None:
+        self._operations.ask(Request("scale", workers))
+
     def _is_over(self) -> bool:
         return self._home.phase in (Phase.DRAINING, Phase.STOPPING) and not any(self._home.filled())
 
@@ -103,22 +161,28 @@ class Supervisor:
             self._act(mark)
         self._care.reap()
         now_ns = time.monotonic_ns()
-        self._home.rows.beat(SUPERVISOR_ROW, now_ns)
+        self._home.memory.rows.beat(SUPERVISOR_ROW, now_ns)
+        self._operations.go_on(now_ns)
         self._go_on(now_ns)
         self._care.tend(now_ns)
 
     def _wait_s(self) -> float:
         now_ns = time.monotonic_ns()
-        return max(0, min([now_ns + LONGEST_WAIT_NS, *self._care.due_ns()]) - now_ns) / 1e9
+        leave_ns = [self._leave_at_ns] if self._leave_at_ns is not None else []
+        moments = [now_ns + LONGEST_WAIT_NS, *self._care.due_ns(), *self._operations.due_ns(), *leave_ns]
+        return max(0, min(moments) - now_ns) / 1e9
 
     def _act(self, mark: signal.Signals) -> None:
         action, phase = TABLE[mark], self._home.phase
         if action is Action.REFUSE:
             logger.warning("%s is not supported by this version and ignored", mark.name)
+        elif action in WISHES:
+            self._operations.ask(Request(WISHES[action]))
+        elif action in STEPS:
+            self._scale(len(self._home.workers) + STEPS[action])
         elif action is Action.DRAIN and phase in (Phase.STARTING, Phase.SERVING):
-            logger.info("%s: draining for at most %g s", mark.name, self._home.config.drain_timeout / 1e9)
-            self._drain(time.monotonic_ns())
-        elif action is not Action.LOOK and phase is not Phase.STOPPING:
+            self._leave(mark.name)
+        elif action in (Action.DRAIN, Action.STOP) and phase is not Phase.STOPPING:
             logger.info("%s: stopping at once", mark.name)
             self._stop(time.monotonic_ns())
 
@@ -126,8 +190,13 @@ class Supervisor:
         """From one phase to the next, where that does not come from outside."""
         if self._home.phase is Phase.STARTING:
             self._see_whether_all_are_ready(now_ns)
-        elif self._home.phase is Phase.DRAINING and not any(post.child for post in self._home.workers):
-            self._drain_controller(now_ns)
+        elif self._home.phase is Phase.LEAVING and self._leave_at_ns is not None and now_ns >= self._leave_at_ns:
+            self._drain(now_ns)
+        elif self._home.phase is Phase.DRAINING and not self._has_workers():
+            self._drain_controllers(now_ns)
+
+    def _has_workers(self) -> bool:
+        return any(post.kind == "worker" for post, _ in self._home.filled())
 
     def _see_whether_all_are_ready(self, now_ns: int) -> None:
         hopeless = [post for post in self._home.workers if post.early_ends >= EARLY_ENDS]
@@ -139,35 +208,48 @@ class Supervisor:
             self._home.phase = Phase.SERVING
             logger.info("ready: %s", summary(self._home.config, len(self._home.workers)))
 
+    # The end -------------------------------------------------------------------------------------------------------
+
+    def _drain_as_asked(self) -> str:
+        if self._home.phase in (Phase.STARTING, Phase.SERVING):
+            self._leave("drain")
+        return self._home.phase.value
+
+    def _leave(self, who: str) -> None:
+        """Not ready any more: a balancer in front sees it and sends nothing new; then the drain begins."""
+        config, now_ns = self._home.config, time.monotonic_ns()
+        self._operations.give_up("the proxy is draining")
+        self._home.phase = Phase.LEAVING
+        self._home.memory.rows.set_state(SUPERVISOR_ROW, State.DRAINING)
+        logger.info("%s: draining for at most %g s", who, config.drain_timeout / 1e9)
+        self._leave_at_ns = now_ns + config.drain_delay
+        self._go_on(now_ns)
+
     def _drain(self, now_ns: int) -> None:
         self._end_with(Phase.DRAINING)
         deadline_ns = now_ns + self._home.config.drain_timeout
-        for post in self._home.workers:
-            self._drain_post(post, deadline_ns)
+        for post, _ in self._home.filled():
+            if post.kind == "worker":
+                self._care.drain(post, deadline_ns)
         # From now on each socket has only its worker left: it closes when the worker has emptied its queue and lets go,
         # neither before (which would reset who waits there) nor long after (which would let others wait for nobody).
         self._home.sockets.close_workers()
 
-    def _drain_controller(self, now_ns: int) -> None:
-        for post in self._home.controllers:
-            if post.child and post.child.doom is None:
-                self._drain_post(post, now_ns + CONTROLLER_DRAIN_NS)
-
-    def _drain_post(self, post: Post, deadline_ns: int) -> None:
-        if post.child:
-            self._care.tell(post, Drain(deadline_ns))
-            self._home.rows.set_state(post.child.row, State.DRAINING)
-            condemn(post.child, deadline_ns + DRAIN_GRACE_NS, "it has not drained in time")
+    def _drain_controllers(self, now_ns: int) -> None:
+        for post, child in self._home.filled():
+            if child.doom is None:
+                self._care.drain(post, now_ns + CONTROLLER_DRAIN_NS)
 
     def _stop(self, now_ns: int) -> None:
+        self._operations.give_up("the proxy is stopping")
         self._end_with(Phase.STOPPING)
-        for post, child in self._home.filled():
-            self._care.tell(post, Stop())
-            condemn(child, now_ns + STOP_GRACE_NS, "it was told to stop and has not")
+        for post, _ in self._home.filled():
+            self._care.stop(post, now_ns)
 
     def _end_with(self, phase: Phase) -> None:
         """Nobody is born any more."""
         self._home.phase = phase
+        self._leave_at_ns = None
         for post in self._home.posts:
             post.fork_at_ns = None
 

@@ -25,6 +25,14 @@ class Action(Enum):
     """Stop at once."""
     LOOK = auto()
     """A child has changed; looking after the children is all that is needed."""
+    RELOAD = auto()
+    """Read the file again and serve it, without losing a connection."""
+    RESTART = auto()
+    """Replace the code and the workers, without losing a connection."""
+    MORE = auto()
+    """One worker more."""
+    FEWER = auto()
+    """One worker fewer."""
     REFUSE = auto()
     """Not in this version: say so in the log and go on."""
 
@@ -34,11 +42,11 @@ TABLE: dict[signal.Signals, Action] = {
     signal.SIGINT: Action.STOP,
     signal.SIGQUIT: Action.STOP,
     signal.SIGCHLD: Action.LOOK,
-    signal.SIGHUP: Action.REFUSE,
+    signal.SIGHUP: Action.RELOAD,
     signal.SIGUSR1: Action.REFUSE,
-    signal.SIGUSR2: Action.REFUSE,
-    signal.SIGTTIN: Action.REFUSE,
-    signal.SIGTTOU: Action.REFUSE,
+    signal.SIGUSR2: Action.RESTART,
+    signal.SIGTTIN: Action.MORE,
+    signal.SIGTTOU: Action.FEWER,
 }
 
 # Asks a child to write the Python stacks of all its threads to standard error (`faulthandler.register`).  A real-time

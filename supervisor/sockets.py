@@ -106,7 +106,9 @@ class Sockets:
                 group = self._first(f"listener {listener.name}", listener.bind, workers, there)
                 self._groups[listener.bind] = group
         except BindError:
-            self.close()
+            for group in self._groups.values():
+                group.close()
+            self._admin.close()
             raise
         for unused in there.values():
             for one in unused:
@@ -116,9 +118,12 @@ class Sockets:
     def admin(self) -> socket.socket:
         return self._admin.sockets[0]
 
-    def of_worker(self, index: int) -> Mapping[str, socket.socket]:
-        """The sockets of one worker by the listener's name."""
-        return {name: self._groups[address].of(index) for name, address in self._names.items()}
+    def of_worker(self, index: int, change: Change | None = None) -> Mapping[str, socket.socket]:
+        """The sockets of one worker by the listener's name, as they are or as they would be after `change`."""
+        if change is None:
+            return {name: self._groups[address].of(index) for name, address in self._names.items()}
+        groups = {**self._groups, **change.groups}
+        return {listener.name: groups[listener.bind].of(index) for listener in change.config.listeners}
 
     def groups(self) -> Mapping[str, Group]:
         """By the listener's name."""
@@ -154,8 +159,8 @@ class Sockets:
 
     def sent_to(self, index: int, change: Change) -> list[socket.socket]:
         """The sockets for `change.names`, in their order."""
-        binds = {listener.name: listener.bind for listener in change.config.listeners}
-        return [{**self._groups, **change.groups}[binds[name]].of(index) for name in change.names]
+        sockets = self.of_worker(index, change)
+        return [sockets[name] for name in change.names]
 
     def abandon(self, change: Change) -> None:
         """Give back what `prepare` has bound."""

@@ -15,17 +15,13 @@ from pathlib import Path
 from shardproxy.config.schema import Config, worker_count
 from shardproxy.control.channel import Channel
 from shardproxy.control.seat import SeatKind
-from shardproxy.shm.gauges import Gauges
-from shardproxy.shm.metrics import Metrics
-from shardproxy.shm.rows import Kind, Rows, State
-from shardproxy.shm.segment import Segment
+from shardproxy.shm.rows import Kind, State
 from shardproxy.shm.slots import Slots
 from shardproxy.supervisor import catalog
 from shardproxy.supervisor.backoff import Backoff
-from shardproxy.supervisor.sockets import Sockets
+from shardproxy.supervisor.memory import SUPERVISOR_ROW, Memory
+from shardproxy.supervisor.sockets import Change, Inherited, Sockets
 from shardproxy.supervisor.watch import Watch
-
-SUPERVISOR_ROW = 0
 
 
 class Phase(Enum):
@@ -33,15 +29,17 @@ class Phase(Enum):
 
     STARTING = "the workers are starting and not all of them have been ready yet"
     SERVING = "all workers have been ready; those that die are replaced"
+    LEAVING = "everything is served, but whoever asks whether it is ready is told no"
     DRAINING = "no new connections are taken, what runs is finished"
     STOPPING = "everything is being stopped at once"
 
 
-@dataclass
+@dataclass(eq=False)
 class Child:
     """One process: what the supervisor knows of it until it has been reaped.
 
-    `doom` is when (CLOCK_MONOTONIC ns) and why it will be killed if it still lives then.
+    `memory` is where its row is; None if that is laid out in a way that we cannot read.  `doom` is when
+    (CLOCK_MONOTONIC ns) and why it will be killed if it still lives then.
     """
 
     pid: int
@@ -49,12 +47,14 @@ class Child:
     channel: Channel
     born_ns: int
     watch: Watch
+    memory: Memory | None
+    generation: int = 1
     ready: bool = False
     killed: bool = False
     doom: tuple[int, str] | None = None
 
 
-@dataclass
+@dataclass(eq=False)
 class Post:
     """A place that is to be filled: `child` fills it; `fork_at_ns` is when the next one comes, None for never."""
 
@@ -75,51 +75,42 @@ class Post:
         return f"{self.name} (pid {self.child.pid})" if self.child else self.name
 
 
-class RowPool:
-    """Which rows of the shared memory are taken; keeps `segment.rows_used` true.  Row 0 is the supervisor's."""
-
-    def __init__(self, segment: Segment) -> None:
-        self._segment = segment
-        self._taken = {SUPERVISOR_ROW}
-
-    def take(self) -> int:
-        """The lowest free row.  There always is one: `catalog.capacities` counts the posts twice."""
-        row = next(row for row in range(self._segment.capacities.rows) if row not in self._taken)
-        self._set(self._taken | {row})
-        return row
-
-    def give_back(self, row: int) -> None:
-        """`row` has been cleared and is free again."""
-        self._set(self._taken - {row})
-
-    def _set(self, taken: set[int]) -> None:
-        self._taken = taken
-        self._segment.rows_used = max(taken) + 1
-
-
 class Household:
-    """All of it together.  Raises `BindError`, `SlotsFull`, `ValueError` or `OSError`, and then leaves nothing."""
+    """All of it together.  `close` gives it back.
 
-    def __init__(self, config: Config, path: Path | None) -> None:
-        workers = worker_count(config)
+    `change` is what the sockets of another configuration are to be, while its workers come up beside the former ones.
+    `posts` are to be filled; `leaving` are those whose children are on their way out and will have no successors: of a
+    former generation, or scaled away.
+    """
+
+    def __init__(self, config: Config, path: Path | None, memory: Memory, slots: Slots, sockets: Sockets) -> None:
         self.config = config
         self.path = path
+        self.memory = memory
+        self.slots = slots
+        self.sockets = sockets
         self.phase = Phase.STARTING
         self.generation = 1
-        self.posts = [Post("controller", 0), *(Post("worker", index) for index in range(workers))]
-        self.slots = Slots(catalog.capacities(config, workers))
-        catalog.assign(config, self.slots)
-        self.segment = Segment.create(catalog.capacities(config, workers))
-        self.pool = RowPool(self.segment)
-        self.rows = Rows(self.segment)
-        self.gauges = Gauges(self.segment, SUPERVISOR_ROW)
-        self.metrics = Metrics(self.segment, SUPERVISOR_ROW)
+        self.version = 1
+        self.is_changing = False
+        self.change: Change | None = None
+        self.leaving: list[Post] = []
+        self.posts: list[Post] = []
+        self.set_workers(worker_count(config))
+
+    @classmethod
+    def fresh(cls, config: Config, path: Path | None, inherited: Inherited | None = None) -> Household:
+        """Raises `BindError`, `SlotsFull`, `ValueError` or `OSError`, and then leaves nothing."""
+        capacities = catalog.capacities(config, worker_count(config))
+        slots = Slots(capacities)
+        catalog.assign(config, slots)
+        memory = Memory.create(capacities)
         try:
-            self.sockets = Sockets(config, workers)
+            sockets = Sockets(config, worker_count(config), inherited)
         except BaseException:
-            self.segment.close()
+            memory.close()
             raise
-        self._sit_down()
+        return cls(config, path, memory, slots, sockets)
 
     @property
     def workers(self) -> list[Post]:
@@ -130,24 +121,47 @@ class Household:
         return [post for post in self.posts if post.kind == "controller"]
 
     def filled(self) -> Iterator[tuple[Post, Child]]:
-        """The posts that have a living child (or one that has not been reaped yet)."""
-        for post in self.posts:
+        """The posts that have a living child (or one that has not been reaped yet), those that leave included."""
+        for post in [*self.posts, *self.leaving]:
             if post.child is not None:
                 yield post, post.child
 
-    def clear_row(self, row: int) -> None:
-        """The process of `row` is dead: what it held is given back, what it counted is kept, the row is free."""
-        self.gauges.clear_row(row)
-        self.metrics.retire_row(row)
-        self.rows.release(row)
-        self.pool.give_back(row)
+    def set_workers(self, count: int) -> list[Post]:
+        """That many posts for workers; the last ones leave if that is fewer, and are returned."""
+        workers = self.workers
+        staying = [*workers[:count], *(Post("worker", index) for index in range(len(workers), count))]
+        leaving = workers[count:]
+        self.posts = [*(self.controllers or [Post("controller", 0)]), *staying]
+        self.dismiss(leaving)
+        self.memory.segment.workers_wanted = count
+        return leaving
+
+    def dismiss(self, posts: list[Post]) -> None:
+        """Nobody follows the children of these posts."""
+        for post in posts:
+            post.fork_at_ns = None
+        self.leaving += [post for post in posts if post.child is not None]
+        self.posts = [post for post in self.posts if post not in posts]
+
+    def forget(self, post: Post) -> None:
+        """The child of a post has gone; a post that leaves goes with it, and the memory that only it still had."""
+        self.leaving = [one for one in self.leaving if one is not post]
+
+    def close_unused(self, memory: Memory | None) -> None:
+        """Give `memory` back if it is a former one that nobody has any more."""
+        if memory is None or memory is self.memory:
+            return
+        if all(child.memory is not memory for _, child in self.filled()):
+            memory.close()
+
+    def sit_down(self) -> None:
+        """Take the supervisor's own row."""
+        rows = self.memory.rows
+        rows.claim(SUPERVISOR_ROW, os.getpid(), self.generation, Kind.SUPERVISOR)
+        rows.set_state(SUPERVISOR_ROW, State.READY)
+        rows.beat(SUPERVISOR_ROW, time.monotonic_ns())
 
     def close(self) -> None:
         """Give back everything that the system lent; the children must be gone."""
         self.sockets.close()
-        self.segment.close()
-
-    def _sit_down(self) -> None:
-        self.rows.claim(SUPERVISOR_ROW, os.getpid(), self.generation, Kind.SUPERVISOR)
-        self.rows.set_state(SUPERVISOR_ROW, State.READY)
-        self.rows.beat(SUPERVISOR_ROW, time.monotonic_ns())
+        self.memory.close()

@@ -23,6 +23,7 @@ _NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
 _LABELS = r"[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)*"
 _HOST = rf"(\*\.)?{_LABELS}|\[[0-9a-fA-F:.]+\]"
 _PATH = r"/([A-Za-z0-9\-._~!$&'()*+,;=:@/]|%[0-9A-Fa-f]{2})*"
+_USER = r"[A-Za-z0-9_][A-Za-z0-9_.-]*\$?(:[A-Za-z0-9_][A-Za-z0-9_.-]*)?"
 _TOKEN = r"[A-Za-z0-9!#$%&'*+\-.^_`|~]+"
 
 
@@ -102,6 +103,20 @@ def parse_network(text: str) -> str:
     raise ValueError(f"{text!r} has bits behind its prefix; the network is {wider}")
 
 
+def parse_user(text: str) -> str:
+    """A user, or a user and a group with `:` between; whether they exist is seen at the start."""
+    if not re.fullmatch(_USER, text):
+        raise ValueError(f"{text!r} is not a user; write proxy or proxy:proxy")
+    return text
+
+
+def parse_file(text: str) -> str:
+    """A file by its full path."""
+    if not text.startswith("/") or "\0" in text:
+        raise ValueError(f"{text!r} is not the full path of a file; write /run/shardproxy.pid")
+    return text
+
+
 def parse_protocol(text: str) -> str:
     """A protocol of the Upgrade field without a version, lower case; `h2c` is refused (RFC 9113, section 3.1)."""
     if len(text) > MAX_NAME or not re.fullmatch(_TOKEN, text):
@@ -155,4 +170,6 @@ PROTOCOL = Form("protocol", parse_protocol, str, f"^{_TOKEN}$", ("websocket",))
 NETWORK = Form(
     "network", parse_network, str, r"^[0-9a-fA-F:.]+(/[0-9]{1,3})?$", ("10.0.0.0/8", "192.0.2.1/32", "2001:db8::/32")
 )
+USER = Form("user", parse_user, str, f"^{_USER}$", ("proxy", "proxy:www-data"))
+FILE = Form("file", parse_file, str, "^/", ("/run/shardproxy.pid",))
 TOKEN = Form("token", parse_token, str, f"^{_TOKEN}$", ("edge-1",))

@@ -108,6 +108,8 @@ and `$${` stands for `${`. Inside `{ }` and `[ ]`, put such a value in quotes.
 | path | as it stands in a request: begins with `/`, percent-encoded, without a query |
 | protocol | one word of the `Upgrade` field, such as `websocket`; `h2c` is refused |
 | network | addresses in CIDR notation: `10.0.0.0/8`, `2001:db8::/32`; an address alone stands for itself |
+| user | a user, or a user and a group: `proxy`, `proxy:www-data` |
+| file | the full path of a file: `/run/shardproxy.pid` |
 | token | one word of letters, digits, `-`, `.` and `_` |
 """
 

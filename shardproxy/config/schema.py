@@ -30,6 +30,8 @@ Host: TypeAlias = Annotated[str, Meta(extra={"form": forms.HOST})]
 Path: TypeAlias = Annotated[str, Meta(extra={"form": forms.PATH})]
 Protocol: TypeAlias = Annotated[str, Meta(extra={"form": forms.PROTOCOL})]
 Network: TypeAlias = Annotated[str, Meta(extra={"form": forms.NETWORK})]
+User: TypeAlias = Annotated[str, Meta(extra={"form": forms.USER})]
+File: TypeAlias = Annotated[str, Meta(extra={"form": forms.FILE})]
 Token: TypeAlias = Annotated[str, Meta(extra={"form": forms.TOKEN})]
 Timeout: TypeAlias = Annotated[Duration, Meta(ge=_MILLISECOND)]
 Count: TypeAlias = Annotated[int, Meta(ge=1, le=2**31 - 1)]
@@ -269,8 +271,6 @@ class Log(Words, frozen=True, kw_only=True):
 class Config(Words, frozen=True, kw_only=True):
     """The whole file."""
 
-    later: ClassVar[frozenset[str]] = frozenset({"max_generations"})
-
     listeners: Annotated[tuple[Listener, ...], says("Addresses that clients connect to.", least=1)]
     clusters: Annotated[tuple[Cluster, ...], says("Servers behind the proxy.", least=1)]
     rate_limits: Annotated[tuple[RateLimit, ...], says("Limits that routes may name.")] = ()
@@ -282,9 +282,35 @@ class Config(Words, frozen=True, kw_only=True):
     drain_timeout: Annotated[Duration, says("How long a stop waits for requests that run; then they are cut.")] = (
         30 * _SECOND
     )
+    drain_delay: Annotated[
+        Duration,
+        says("How long a stop serves on while `/ready` says 503 already, so that a balancer in front can see it."),
+    ] = 0
+    max_generations: Annotated[
+        int,
+        Meta(ge=1, le=16),
+        says("Former generations of workers that may drain at a time after hot restarts; the oldest is hurried."),
+    ] = 4
     watchdog: Annotated[
         Duration, Meta(ge=_SECOND), says("A worker that gives no sign of life for this long is replaced.")
     ] = 10 * _SECOND
+    steering: Annotated[
+        bool,
+        says("Let the kernel give new connections to the worker that has the fewest, instead of to any."),
+    ] = True
+    cpu_affinity: Annotated[
+        Literal["none", "auto"],
+        says("`auto`: each worker stays on a CPU of its own, if there are enough; `none`: the kernel decides."),
+    ] = "none"
+    max_worker_rss: Annotated[
+        Annotated[Size, Meta(ge=64 * 1024 * _KIB)] | None,
+        says("A worker with more resident memory is replaced; its requests are finished."),
+    ] = None
+    user: Annotated[
+        User | None,
+        says("The user, or `user:group`, as whom workers run when the proxy is started as root.", otherwise="the same"),
+    ] = None
+    pid_file: Annotated[File | None, says("A file for the supervisor's pid.", otherwise="none is written")] = None
     log: Annotated[Log, says("The program's own log.")] = Log()
 
 

@@ -62,6 +62,10 @@ cdef inline bint gauge_reserve(GaugeCells* cells, int slot, int64_t cap) noexcep
     return False
 
 
+# Set what one row has added to 0 in all slots of a section of such cells; memory that nobody touched stays so.
+cdef int gauge_clear_row(object segment, object section, const GaugeCells* cells, int row) except -1
+
+
 cdef class Gauges:
     cdef GaugeCells cells
     cdef object segment

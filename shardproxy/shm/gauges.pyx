@@ -44,13 +44,17 @@ cdef class Gauges:
         return gauge_reserve(&self.cells, slot, cap)
 
     def clear_row(self, int row):
-        cdef int64_t first, end, stride = sizeof(int32_t) * self.cells.rows
         self.check(0, row)
-        section = self.segment.sections.gauges
-        for first, end in self.segment.touched(section.offset, section.end):
-            first = (first - section.offset) // stride
-            end = min((end - section.offset + stride - 1) // stride, self.slots)
-            clear(self.cells.base + row, self.cells.rows, first, end)
+        gauge_clear_row(self.segment, self.segment.sections.gauges, &self.cells, row)
+
+
+cdef int gauge_clear_row(segment, section, const GaugeCells* cells, int row) except -1:
+    cdef int64_t first, end, stride = sizeof(int32_t) * cells.rows
+    for first, end in segment.touched(section.offset, section.end):
+        first = (first - section.offset) // stride
+        end = min((end - section.offset + stride - 1) // stride, section.blocks)
+        clear(cells.base + row, cells.rows, first, end)
+    return 0
 
 
 cdef void clear(int32_t* cells, int32_t stride, int64_t slot, int64_t end) noexcept nogil:

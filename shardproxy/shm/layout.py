@@ -12,24 +12,27 @@ from typing import NamedTuple
 import msgspec
 
 MAGIC = b"shardprx"
-LAYOUT_VERSION = 1
+LAYOUT_VERSION = 2
 
 PAGE_BYTES = 4096
 LINE_BYTES = 64
 ROWS_PER_LINE = 16  # int32 cells of one gauge that share a cache line, and so are added up together
 
-HEADER = struct.Struct("<8sI5IQ16s")  # magic, version, capacities in the order of their fields, size, secret
+HEADER = struct.Struct("<8sI6IQ16s")  # magic, version, capacities in the order of their fields, size, secret
 SECRET_BYTES = 16
 ROWS_USED_OFFSET = 256  # uint32, on a line of its own: every sum reads it
+WORKERS_WANTED_OFFSET = 320  # uint32
 
 ROW_BYTES = 128  # two lines, because processors fetch lines in pairs
 GAUGE_BYTES = 4
 BUCKET_BYTES = LINE_BYTES  # one word a line, so that busy buckets do not slow each other
+ADDRESS_WAYS = 16  # entries of one set; with more than a fair share of addresses in a set, some go uncounted
+TAG_BYTES = 8
 COUNTER_BYTES = 8
 HISTOGRAM_WORDS = 256  # 248 counts, the sum of what was observed, 7 spare
 HISTOGRAM_BYTES = 8 * HISTOGRAM_WORDS
 
-_MAX_ROWS = 1024
+MAX_ROWS = 1024
 _MAX_SLOTS = 1 << 24
 
 
@@ -37,7 +40,8 @@ class Capacities(msgspec.Struct, frozen=True):
     """How many of each the segment has room for. Pages that nobody touches cost nothing.
 
     `rows` is a multiple of 16 up to 1024: one for the supervisor and one for every process alive at once. The others
-    are slots, 1 to 16 777 216 of each. Raises `ValueError` for anything else.
+    are slots, 1 to 16 777 216 of each. `addresses` is a power of two from 16: how many client addresses can have
+    connections at once; up to half of it hardly any goes uncounted. Raises `ValueError` for anything else.
     """
 
     rows: int = 64
@@ -45,13 +49,18 @@ class Capacities(msgspec.Struct, frozen=True):
     counters: int = 16384
     histograms: int = 2048
     buckets: int = 4096
+    addresses: int = 16384
 
     def __post_init__(self) -> None:
-        if self.rows % ROWS_PER_LINE or not 0 < self.rows <= _MAX_ROWS:
-            raise ValueError(f"rows must be a multiple of {ROWS_PER_LINE} up to {_MAX_ROWS}, not {self.rows}")
+        if self.rows % ROWS_PER_LINE or not 0 < self.rows <= MAX_ROWS:
+            raise ValueError(f"rows must be a multiple of {ROWS_PER_LINE} up to {MAX_ROWS}, not {self.rows}")
         for name in ("gauges", "counters", "histograms", "buckets"):
             if not 0 < getattr(self, name) <= _MAX_SLOTS:
                 raise ValueError(f"{name} must be from 1 to {_MAX_SLOTS}, not {getattr(self, name)}")
+        if self.addresses & (self.addresses - 1) or not ADDRESS_WAYS <= self.addresses <= _MAX_SLOTS:
+            raise ValueError(
+                f"addresses must be a power of two from {ADDRESS_WAYS} to {_MAX_SLOTS}, not {self.addresses}"
+            )
 
 
 class Section(NamedTuple):
@@ -68,12 +77,14 @@ class Section(NamedTuple):
 
 
 class Sections(NamedTuple):
-    """The parts of the segment in their order. Gauges and buckets are indexed by slot, the others by row."""
+    """The parts of the segment in their order. Metrics and rows are indexed by row, tags by set, the others by slot."""
 
     header: Section
     rows: Section
     gauges: Section
     buckets: Section
+    address_tags: Section
+    address_cells: Section
     counters: Section
     histograms: Section
 
@@ -97,6 +108,9 @@ def sections(capacities: Capacities) -> Sections:
     rows = Section(header.end, ROW_BYTES, capacities.rows)
     gauges = Section(rows.end, GAUGE_BYTES * capacities.rows, capacities.gauges)
     buckets = Section(gauges.end, BUCKET_BYTES, capacities.buckets)
-    counters = Section(buckets.end, whole_pages(COUNTER_BYTES * capacities.counters), capacities.rows)
+    sets = capacities.addresses // ADDRESS_WAYS
+    tags = Section(buckets.end, TAG_BYTES * ADDRESS_WAYS, sets)
+    cells = Section(tags.end, GAUGE_BYTES * capacities.rows, capacities.addresses)
+    counters = Section(cells.end, whole_pages(COUNTER_BYTES * capacities.counters), capacities.rows)
     histograms = Section(counters.end, whole_pages(HISTOGRAM_BYTES * capacities.histograms), capacities.rows)
-    return Sections(header, rows, gauges, buckets, counters, histograms)
+    return Sections(header, rows, gauges, buckets, tags, cells, counters, histograms)

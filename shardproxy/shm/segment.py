@@ -81,13 +81,22 @@ class Segment:
 
         It must be raised before the process of a new row starts to count.
         """
-        return self._rows_used_cell()[0]
+        return self._header_cell(layout.ROWS_USED_OFFSET)[0]
 
     @rows_used.setter
     def rows_used(self, rows: int) -> None:
         if not 0 < rows <= self.capacities.rows:
             raise ValueError(f"rows_used must be from 1 to {self.capacities.rows}, not {rows}")
-        self._rows_used_cell()[0] = rows
+        self._header_cell(layout.ROWS_USED_OFFSET)[0] = rows
+
+    @property
+    def workers_wanted(self) -> int:
+        """How many workers there are to be; written by the supervisor only."""
+        return self._header_cell(layout.WORKERS_WANTED_OFFSET)[0]
+
+    @workers_wanted.setter
+    def workers_wanted(self, workers: int) -> None:
+        self._header_cell(layout.WORKERS_WANTED_OFFSET)[0] = workers
 
     def part(self, section: Section) -> memoryview:
         """The bytes of one of `sections`. Keep the view for as long as its address is used."""
@@ -113,8 +122,8 @@ class Segment:
             self._memory = None
             os.close(self.fd)
 
-    def _rows_used_cell(self) -> memoryview:
-        return self.memory[layout.ROWS_USED_OFFSET : layout.ROWS_USED_OFFSET + 4].cast("I")
+    def _header_cell(self, offset: int) -> memoryview:
+        return self.memory[offset : offset + 4].cast("I")
 
 
 def _check_sealed(fd: int) -> None:

@@ -26,6 +26,11 @@ rate_limits:
 """
 ENVIRON = {"LEVEL": "loud", "EMPTY": "", "BELL": "\a"}
 
+TOP_KEYS = (
+    "listeners, clusters, rate_limits, workers, admin, drain_timeout, drain_delay, max_generations, watchdog, "
+    "steering, cpu_affinity, max_worker_rss, user, pid_file, log"
+)
+
 
 class Wrong(NamedTuple):
     """`old` replaced by `new` in `GOOD` gives `errors`, without the file's name."""
@@ -50,8 +55,7 @@ KEYS = [
     Wrong("key that is no word", END, END + "? [a]\n: b\n",
           "10: a key must be a word, not a list or a mapping (a value with braces needs quotes)"),
     Wrong("merge key", END, END + "<<: {workers: 2}\n",
-          "10: '<<': there is no such key; known here: listeners, clusters, rate_limits, workers, admin, "
-          "drain_timeout, watchdog, log"),
+          f"10: '<<': there is no such key; known here: {TOP_KEYS}"),
     Wrong("key twice", END, END + "workers: 1\nworkers: 2\n", "11: workers: is there twice, first in line 10"),
     Wrong("key missing", "    endpoints: " + ENDPOINTS + "\n", "", "6: clusters[0].endpoints: is missing"),
     Wrong("sections missing", GOOD, "workers: 2\n", "1: listeners: is missing\n1: clusters: is missing"),
@@ -168,10 +172,10 @@ SHAPES = [
           "10: drain_timeout: is empty; this needs a duration such as 250ms"),
     Wrong("empty file", GOOD, "# nothing\n",
           "1: (file): is empty; this needs keys and values "
-          "(listeners, clusters, rate_limits, workers, admin, drain_timeout, watchdog, log)"),
+          f"({TOP_KEYS})"),
     Wrong("list for a file", GOOD, "[]\n",
           "1: (file): found a list; this needs keys and values "
-          "(listeners, clusters, rate_limits, workers, admin, drain_timeout, watchdog, log)"),
+          f"({TOP_KEYS})"),
 ]  # fmt: skip
 
 YAML = [

@@ -9,7 +9,7 @@ from shardproxy.shm.layout import Capacities
 
 
 def test_sections_follow_each_other_on_whole_pages_without_overlap() -> None:
-    parts = layout.sections(Capacities(rows=48, gauges=7, counters=3, histograms=1, buckets=5))
+    parts = layout.sections(Capacities(rows=48, gauges=7, counters=3, histograms=1, buckets=5, addresses=16))
     for before, after in pairwise(parts):
         assert after.offset == before.end
         assert before.offset + before.stride * before.blocks <= before.end
@@ -48,3 +48,16 @@ def test_rows_that_do_not_fill_cache_lines_are_refused(rows: int) -> None:
 def test_slots_out_of_range_are_refused(kind: str, number: int) -> None:
     with pytest.raises(ValueError, match=f"{kind} must be from 1 to 16777216, not {number}"):
         Capacities(**{kind: number})
+
+
+@pytest.mark.parametrize("number", [0, -16, 8, 24, 1 << 25])
+def test_addresses_that_do_not_make_sets_by_a_power_of_two_are_refused(number: int) -> None:
+    with pytest.raises(ValueError, match=f"addresses must be a power of two from 16 to 16777216, not {number}"):
+        Capacities(addresses=number)
+
+
+def test_the_cells_of_an_address_are_laid_out_like_those_of_a_gauge() -> None:
+    parts = layout.sections(Capacities(rows=48))
+    assert parts.address_cells.stride == parts.gauges.stride
+    assert parts.address_cells.offset % layout.LINE_BYTES == 0
+    assert parts.address_tags.blocks * layout.ADDRESS_WAYS == parts.address_cells.blocks

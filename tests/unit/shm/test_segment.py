@@ -151,13 +151,13 @@ def more_gauges(head: bytearray) -> None:
 
 
 def wrong_size(head: bytearray) -> None:
-    struct.pack_into("<Q", head, 32, 4096)
+    struct.pack_into("<Q", head, 36, 4096)
 
 
 @pytest.mark.parametrize(
     ("damage", "sentence"),
     [
-        (other_version, "^the segment has layout version 2, this program has 1$"),
+        (other_version, "^the segment has layout version 3, this program has 2$"),
         (no_rows, "^the segment is damaged: rows must be a multiple of 16 up to 1024, not 0$"),
         (more_gauges, "^the segment is damaged: 32 rows, 1000000 gauges, .* take [0-9]+ bytes, but it has [0-9]+$"),
         (wrong_size, "^the segment is damaged: "),

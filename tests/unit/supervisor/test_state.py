@@ -6,7 +6,8 @@ import pytest
 
 from shardproxy.shm.layout import Capacities
 from shardproxy.shm.segment import Segment
-from shardproxy.supervisor.state import Phase, Post, RowPool
+from shardproxy.supervisor.memory import RowPool
+from shardproxy.supervisor.state import Phase, Post
 
 
 @pytest.fixture

@@ -1,0 +1,117 @@
+"""Hot restart: the new code proves itself, then replaces the old in this very process, and then its workers succeed.
+
+    PREFLIGHT ── a child of the new code exits 0 ──> record written ──> execve, same pid ──> succession (the new code)
+        │ it fails, hangs, or the file is wrong
+        v
+      over: nothing has happened
+
+Descriptors, children and the shared memory are inherited by execve(2) itself.  Signals are held back from here until
+the new code has its handlers (the mask survives execve): none is lost, and none can end it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+
+from shardproxy.config.plain import encode
+from shardproxy.supervisor import record as records
+from shardproxy.supervisor.care import Care
+from shardproxy.supervisor.operations import Operation, Outcome, Request
+from shardproxy.supervisor.preflight import PATIENCE_NS, Preflight
+from shardproxy.supervisor.record import Record
+from shardproxy.supervisor.state import Household
+
+LOOK_NS = 20_000_000
+
+logger = logging.getLogger(__name__)
+
+
+class Restart(Operation):
+    """From the preflight to the moment in which this code is no more; what follows is `succession`."""
+
+    def __init__(self, home: Household, care: Care, request: Request) -> None:
+        self._home = home
+        self._care = care
+        self._request = request
+        self._preflight: Preflight | None = None
+        self._look_ns = 0
+        self._deadline_ns = 0
+
+    def begin(self, now_ns: int) -> Outcome | None:
+        if self._home.path is None:
+            return Outcome(False, "the proxy was not started with a file")
+        self._hurry_the_oldest(now_ns)
+        self._deadline_ns = now_ns + PATIENCE_NS
+        self._look_ns = now_ns + LOOK_NS
+        try:
+            self._preflight = Preflight()
+        except OSError as error:
+            return _refused(f"the new one cannot be started: {error.strerror}")
+        return None
+
+    def due_ns(self) -> int:
+        return self._look_ns
+
+    def go_on(self, now_ns: int) -> Outcome | None:
+        self._look_ns = now_ns + LOOK_NS
+        if self._preflight is None or not self._preflight.is_over and now_ns < self._deadline_ns:
+            return None
+        config = self._preflight.config() if self._preflight.is_over else None
+        reason = self._preflight.reason() if self._preflight.is_over else f"it did not end in {PATIENCE_NS / 1e9:g} s"
+        self.give_up("")
+        if config is None:
+            return _refused(reason)
+        return self._replace(config)
+
+    def give_up(self, why: str) -> None:
+        if self._preflight is not None:
+            self._preflight.end()
+            self._preflight = None
+
+    def _replace(self, config: bytes) -> Outcome:
+        record = self._record(config)
+        former_mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        fd = records.leave_behind(record)
+        logger.info("the new code is right; generation %d takes over", record.generation)
+        try:
+            os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+        except OSError as error:
+            records.take_back(record, fd)
+            signal.pthread_sigmask(signal.SIG_SETMASK, former_mask)
+            return _refused(f"the new one cannot be executed: {error.strerror}")
+
+    def _record(self, config: bytes) -> Record:
+        home = self._home
+        return Record(
+            pid=os.getpid(),
+            generation=home.generation + 1,
+            version=home.version + 1,
+            path=str(home.path) if home.path else None,
+            config=config,
+            former_config=encode(home.config),
+            names=home.slots.in_order(),
+            segment=home.memory.segment.fd,
+            sockets=records.sockets_of(home),
+            children=records.children_of(home),
+            workers=len(home.workers),
+            asker=self._asker(),
+        )
+
+    def _asker(self) -> tuple[int, int] | None:
+        child = self._request.post.child if self._request.post is not None else None
+        return (child.pid, self._request.id) if child is not None else None
+
+    def _hurry_the_oldest(self, now_ns: int) -> None:
+        """No more than `max_generations` drain at a time."""
+        draining = sorted({child.generation for post, child in self._home.filled() if post not in self._home.posts})
+        for generation in draining[: max(0, len(draining) - self._home.config.max_generations + 1)]:
+            for post, child in self._home.filled():
+                if child.generation == generation and post not in self._home.posts:
+                    self._care.drain(post, now_ns)
+
+
+def _refused(reason: str) -> Outcome:
+    return Outcome(False, f"the old one serves on: {reason}")

@@ -1,0 +1,182 @@
+"""After the re-execution: the new generation comes up beside the old one, and only then the old one drains.
+
+    record found ──> sockets, segment and children adopted ──> new workers born on new rows
+        all ready ──> the old ones stop accepting and drain; the sockets, and who waits before them, are the new ones'
+        not ready in time, or not at all ──> the new ones are ended, the old ones serve on
+
+Both generations count in the same cells, so no limit doubles while they overlap.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from shardproxy.config.plain import decode
+from shardproxy.config.schema import Config, worker_count
+from shardproxy.shm.layout import Capacities
+from shardproxy.shm.segment import ForeignLayout, Segment
+from shardproxy.shm.slots import Slots, SlotsFull
+from shardproxy.supervisor import catalog
+from shardproxy.supervisor import record as records
+from shardproxy.supervisor.care import Care
+from shardproxy.supervisor.memory import Memory
+from shardproxy.supervisor.operations import Operation, Outcome
+from shardproxy.supervisor.record import ChildRecord, Record
+from shardproxy.supervisor.sockets import Sockets
+from shardproxy.supervisor.state import Child, Household, Phase, Post
+from shardproxy.supervisor.watch import Watch
+
+# Until every worker of the new generation has been ready.
+PATIENCE_NS = 30_000_000_000
+EARLY_ENDS = 5
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Former:
+    """What is served until the new generation is ready, and again if it never is."""
+
+    config: Config
+    memory: Memory | None
+    slots: Slots
+    workers: int
+    version: int
+    posts: list[Post]
+
+
+def adopt(record: Record) -> tuple[Household, Former]:
+    """All that the predecessor had, as it is now, with posts for the new generation.
+
+    Nothing is changed for those who serve.  Raises `BindError` when the new configuration asks for an address that
+    cannot be had, after having given back what is new; `SlotsFull`, `ValueError` or `OSError` for want of memory.
+    """
+    config = decode(record.config)
+    former = _former(record, config)
+    memory, slots = _memory(record, config, former)
+    sockets = Sockets(former.config, former.workers, record.inherited())
+    path = Path(record.path) if record.path else None
+    home = Household(config, path, memory, slots, sockets)
+    home.generation, home.version, home.phase = record.generation, record.version, Phase.SERVING
+    home.change = sockets.prepare(config)
+    sockets.resize(max(former.workers, worker_count(config)))
+    return home, former
+
+
+def settle(record: Record, home: Household, former: Former, care: Care) -> Post | None:
+    """Listen to the children of the predecessor; gives the post of the one that had asked for the restart."""
+    asker = None
+    for each in record.children:
+        post, child = _alive(each, home, former.memory)
+        care.watch_over(post, child)
+        home.leaving.append(post)
+        if each.is_current:
+            former.posts.append(post)
+        else:
+            care.drain(post, time.monotonic_ns() + home.config.drain_timeout)
+        if record.asker is not None and record.asker[0] == each.pid:
+            asker = post
+    return asker
+
+
+class Succession(Operation):
+    """From the birth of the new generation to the end of the old one's service, or back."""
+
+    def __init__(self, home: Household, care: Care, former: Former) -> None:
+        self._home = home
+        self._care = care
+        self._former = former
+        self._new = list(home.posts)
+        self._deadline_ns = 0
+
+    def begin(self, now_ns: int) -> Outcome | None:
+        self._deadline_ns = now_ns + PATIENCE_NS
+        return None
+
+    def due_ns(self) -> int:
+        return self._deadline_ns
+
+    def go_on(self, now_ns: int) -> Outcome | None:
+        hopeless = [post.name for post in self._new if post.early_ends >= EARLY_ENDS]
+        if hopeless:
+            return self._go_back(now_ns, f"the new {hopeless[0]} ended {EARLY_ENDS} times before it was ready")
+        if all(post.ever_ready and post.child is not None for post in self._new):
+            return self._hand_over(now_ns)
+        if now_ns >= self._deadline_ns:
+            return self._go_back(now_ns, f"the new workers were not ready after {PATIENCE_NS / 1e9:g} s")
+        return None
+
+    def give_up(self, why: str) -> None:
+        """Both generations serve, and both are about to be stopped."""
+
+    def _hand_over(self, now_ns: int) -> Outcome:
+        home, former = self._home, self._former
+        deadline_ns = now_ns + home.config.drain_timeout
+        binds = {listener.bind for listener in home.config.listeners}
+        all_stay = all(listener.bind in binds for listener in former.config.listeners)
+        for post in former.posts:
+            self._care.drain(post, deadline_ns, is_succeeded=all_stay and post.index < len(home.workers))
+        if home.change is not None:
+            home.sockets.commit(home.change)
+        home.change = None
+        home.sockets.resize(len(home.workers))
+        return Outcome(True, f"generation {home.generation} serves; {len(former.posts) - 1} former workers drain")
+
+    def _go_back(self, now_ns: int, why: str) -> Outcome:
+        home, former = self._home, self._former
+        for post in self._new:
+            self._care.stop(post, now_ns)
+        home.dismiss(self._new)
+        home.leaving = [post for post in home.leaving if post not in former.posts]
+        home.posts = former.posts
+        home.config, home.version = former.config, former.version
+        if former.memory is not None:
+            home.memory, home.slots = former.memory, former.slots
+        if home.change is not None:
+            home.sockets.abandon(home.change)
+        home.change = None
+        home.sockets.resize(former.workers)
+        return Outcome(False, f"the old one serves on: {why}")
+
+
+def _former(record: Record, config: Config) -> Former:
+    try:
+        served = decode(record.former_config)
+    except ValueError:
+        logger.warning("this version cannot read the configuration of the former one; there is no way back to it")
+        served = config
+    try:
+        segment = Segment.attach(record.segment)
+    except ForeignLayout as reason:
+        logger.warning("%s", reason)
+        return Former(served, None, Slots(Capacities()), record.workers, record.version - 1, [])
+    memory = Memory(segment, [child.row for child in record.children])
+    slots = Slots.restored(segment.capacities, record.names)
+    return Former(served, memory, slots, record.workers, record.version - 1, [])
+
+
+def _memory(record: Record, config: Config, former: Former) -> tuple[Memory, Slots]:
+    """The memory that is there, if it has room for the new configuration; otherwise a fresh one beside it."""
+    wanted = catalog.capacities(config, worker_count(config))
+    if former.memory is not None and former.memory.pool.free > worker_count(config):
+        slots = Slots.restored(former.memory.segment.capacities, record.names)
+        try:
+            catalog.assign(config, slots)
+        except SlotsFull as reason:
+            logger.warning("%s", reason)
+        else:
+            return former.memory, slots
+    logger.warning("the new generation gets a fresh shared memory: its counts and limits begin anew")
+    slots = Slots(wanted)
+    catalog.assign(config, slots)
+    return Memory.create(wanted), slots
+
+
+def _alive(each: ChildRecord, home: Household, memory: Memory | None) -> tuple[Post, Child]:
+    watch = Watch(home.config.watchdog, time.monotonic_ns())
+    channel = records.channel_of(each)
+    child = Child(each.pid, each.row, channel, each.born_ns, watch, memory, each.generation, ready=True)
+    return Post(each.kind, each.index, child, fork_at_ns=None, ever_ready=True), child
