@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from shardproxy.shm.addresses import Addresses
 from shardproxy.shm.gauges import Gauges
 from shardproxy.shm.layout import Capacities
 from shardproxy.shm.metrics import Metrics
@@ -55,6 +56,7 @@ class Memory:
         self.rows = Rows(segment)
         self.metrics = Metrics(segment, SUPERVISOR_ROW)
         self._gauges = Gauges(segment, SUPERVISOR_ROW)
+        self._addresses = Addresses(segment, SUPERVISOR_ROW)
 
     @classmethod
     def create(cls, capacities: Capacities) -> Memory:
@@ -63,6 +65,7 @@ class Memory:
     def clear_row(self, row: int) -> None:
         """The process of `row` is dead: what it held is given back, what it counted is kept, the row is free."""
         self._gauges.clear_row(row)
+        self._addresses.clear_row(row)
         self.metrics.retire_row(row)
         self.rows.release(row)
         self.pool.give_back(row)

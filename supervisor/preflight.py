@@ -22,7 +22,6 @@ from shardproxy.shm.segment import Segment
 from shardproxy.shm.slots import Slots
 from shardproxy.supervisor import catalog
 
-PATIENCE_NS = 60_000_000_000
 _ENVIRONMENT = "SHARDPROXY_PREFLIGHT"
 _MOST_WORDS = 2000  # of the reason, in characters
 

@@ -20,7 +20,7 @@ from shardproxy.config.plain import encode
 from shardproxy.supervisor import record as records
 from shardproxy.supervisor.care import Care
 from shardproxy.supervisor.operations import Operation, Outcome, Request
-from shardproxy.supervisor.preflight import PATIENCE_NS, Preflight
+from shardproxy.supervisor.preflight import Preflight
 from shardproxy.supervisor.record import Record
 from shardproxy.supervisor.state import Household
 
@@ -44,7 +44,7 @@ class Restart(Operation):
         if self._home.path is None:
             return Outcome(False, "the proxy was not started with a file")
         self._hurry_the_oldest(now_ns)
-        self._deadline_ns = now_ns + PATIENCE_NS
+        self._deadline_ns = now_ns + self._home.config.restart_timeout
         self._look_ns = now_ns + LOOK_NS
         try:
             self._preflight = Preflight()
@@ -60,7 +60,7 @@ class Restart(Operation):
         if self._preflight is None or not self._preflight.is_over and now_ns < self._deadline_ns:
             return None
         config = self._preflight.config() if self._preflight.is_over else None
-        reason = self._preflight.reason() if self._preflight.is_over else f"it did not end in {PATIENCE_NS / 1e9:g} s"
+        reason = self._preflight.reason() if self._preflight.is_over else "the new one has not proved itself in time"
         self.give_up("")
         if config is None:
             return _refused(reason)

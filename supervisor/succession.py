@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from shardproxy.config.plain import decode
@@ -25,12 +25,10 @@ from shardproxy.supervisor.care import Care
 from shardproxy.supervisor.memory import Memory
 from shardproxy.supervisor.operations import Operation, Outcome
 from shardproxy.supervisor.record import ChildRecord, Record
-from shardproxy.supervisor.sockets import Sockets
+from shardproxy.supervisor.sockets import BindError, Sockets
 from shardproxy.supervisor.state import Child, Household, Phase, Post
 from shardproxy.supervisor.watch import Watch
 
-# Until every worker of the new generation has been ready.
-PATIENCE_NS = 30_000_000_000
 EARLY_ENDS = 5
 
 logger = logging.getLogger(__name__)
@@ -38,21 +36,25 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class Former:
-    """What is served until the new generation is ready, and again if it never is."""
+    """What is served until the new generation is ready, and again if it never is.
+
+    `problem` is why the new generation cannot even be born.
+    """
 
     config: Config
     memory: Memory | None
     slots: Slots
     workers: int
     version: int
-    posts: list[Post]
+    posts: list[Post] = field(default_factory=list)
+    problem: str | None = None
 
 
 def adopt(record: Record) -> tuple[Household, Former]:
     """All that the predecessor had, as it is now, with posts for the new generation.
 
-    Nothing is changed for those who serve.  Raises `BindError` when the new configuration asks for an address that
-    cannot be had, after having given back what is new; `SlotsFull`, `ValueError` or `OSError` for want of memory.
+    Nothing is changed for those who serve.  Raises `SlotsFull`, `ValueError` or `OSError` for want of memory, which the
+    preflight has had.
     """
     config = decode(record.config)
     former = _former(record, config)
@@ -61,8 +63,11 @@ def adopt(record: Record) -> tuple[Household, Former]:
     path = Path(record.path) if record.path else None
     home = Household(config, path, memory, slots, sockets)
     home.generation, home.version, home.phase = record.generation, record.version, Phase.SERVING
-    home.change = sockets.prepare(config)
-    sockets.resize(max(former.workers, worker_count(config)))
+    try:
+        home.change = sockets.prepare(config)
+        sockets.resize(max(former.workers, worker_count(config)))
+    except BindError as error:
+        former.problem = str(error)
     return home, former
 
 
@@ -93,8 +98,8 @@ class Succession(Operation):
         self._deadline_ns = 0
 
     def begin(self, now_ns: int) -> Outcome | None:
-        self._deadline_ns = now_ns + PATIENCE_NS
-        return None
+        self._deadline_ns = now_ns + self._home.config.restart_timeout
+        return self._go_back(now_ns, self._former.problem) if self._former.problem else None
 
     def due_ns(self) -> int:
         return self._deadline_ns
@@ -106,7 +111,7 @@ class Succession(Operation):
         if all(post.ever_ready and post.child is not None for post in self._new):
             return self._hand_over(now_ns)
         if now_ns >= self._deadline_ns:
-            return self._go_back(now_ns, f"the new workers were not ready after {PATIENCE_NS / 1e9:g} s")
+            return self._go_back(now_ns, "the new workers were not ready in time")
         return None
 
     def give_up(self, why: str) -> None:
@@ -152,10 +157,10 @@ def _former(record: Record, config: Config) -> Former:
         segment = Segment.attach(record.segment)
     except ForeignLayout as reason:
         logger.warning("%s", reason)
-        return Former(served, None, Slots(Capacities()), record.workers, record.version - 1, [])
+        return Former(served, None, Slots(Capacities()), record.workers, record.version - 1)
     memory = Memory(segment, [child.row for child in record.children])
     slots = Slots.restored(segment.capacities, record.names)
-    return Former(served, memory, slots, record.workers, record.version - 1, [])
+    return Former(served, memory, slots, record.workers, record.version - 1)
 
 
 def _memory(record: Record, config: Config, former: Former) -> tuple[Memory, Slots]:

@@ -286,6 +286,13 @@ class Config(Words, frozen=True, kw_only=True):
         Duration,
         says("How long a stop serves on while `/ready` says 503 already, so that a balancer in front can see it."),
     ] = 0
+    restart_timeout: Annotated[
+        Timeout,
+        says(
+            "How long a hot restart waits for the new code to prove itself, and then for its workers to be ready; "
+            "otherwise the old ones serve on."
+        ),
+    ] = 30 * _SECOND
     max_generations: Annotated[
         int,
         Meta(ge=1, le=16),

@@ -9,7 +9,12 @@ import socket
 import struct
 import termios
 
+from libc.string cimport memcpy
+
 from shardproxy.http1.faults cimport Fault
+from shardproxy.http1.forwarding cimport Ip, read_ip
+from shardproxy.http1.proxy_protocol cimport destination_text, proxy_header
+from shardproxy.shm.addresses cimport ADDRESS_REFUSED, ADDRESS_UNCOUNTED, address_enter, address_leave
 from shardproxy.shm.gauges cimport gauge_add, gauge_reserve
 from shardproxy.shm.metrics cimport count
 from .connection cimport WRITE_NOW_BYTES
@@ -30,6 +35,7 @@ cdef class Client(Connection):
         self.wheel = process.wheel
         self.listener = listener
         self.written = process.slots.bytes_out
+        self.ticket = ADDRESS_UNCOUNTED
 
     @classmethod
     def admitted(cls, Process process not None, ListenerRuntime listener not None):
@@ -39,7 +45,7 @@ cdef class Client(Connection):
         return client
 
     def __repr__(self):
-        names = ("reading a head", "reading a body", "awaiting a response", "a tunnel", "lingering", "closed")
+        names = ("awaiting a PROXY header", "reading a head", "reading a body", "awaiting a response", "a tunnel", "lingering", "closed")
         return f"<{type(self).__name__} {self.peer.decode()} {names[<int>self.state]}>"
 
     # Life of the connection ----------------------------------------------------------------------------------------
@@ -53,22 +59,44 @@ cdef class Client(Connection):
         self.process.clients.add(self)
         count(self.process.cells, self.listener.accepted, 1)
         self.quiet_since_ns = self.wheel.now_ns
-        if self.admit():
-            self.set_deadline(self.wheel.now_ns + self.listener.request_head_ns)
-        else:
-            self.refuse(Fault.OVERFLOW)
+        self.set_deadline(self.wheel.now_ns + self.listener.request_head_ns)
+        self.begin()
 
-    cdef bint admit(self) noexcept:
-        """Count in, unless the listener has as many connections as allowed, over all workers."""
+    cdef int admit(self) noexcept:
+        """Count in, unless the listener has as many connections as allowed, over all workers; OK or a fault."""
         if self.is_counted:
-            return True
+            return Fault.OK
         if self.listener.connections_cap == UNLIMITED:
             gauge_add(self.process.gauge_cells, self.listener.connections, 1)
             self.is_counted = True
         else:
             self.is_counted = gauge_reserve(self.process.gauge_cells, self.listener.connections,
                                             self.listener.connections_cap)
-        return self.is_counted
+        return Fault.OK if self.is_counted else Fault.OVERFLOW
+
+    cdef int admit_address(self) noexcept:
+        """Count in among those of the same address, unless they are as many as allowed; OK or a fault.
+
+        IPv6 clients are told apart by their /64, since one of them has all of it."""
+        cdef unsigned char[12] key
+        cdef Ip ip
+        if self.listener.per_client_cap == UNLIMITED or not read_ip(self.peer, len(self.peer), &ip):
+            return Fault.OK
+        memcpy(key, &self.listener.connections, 4)
+        memcpy(key + 4, ip.octets, 8)
+        self.ticket = address_enter(self.process.address_table, key, 8 if ip.bits == 32 else 12,
+                                    self.listener.per_client_cap)
+        return Fault.TOO_MANY_FROM_ADDRESS if self.ticket == ADDRESS_REFUSED else Fault.OK
+
+    cdef bytes announce(self, int version):
+        """Who the client is and whom it wanted to reach: as it was told to us, otherwise the ends of our connection."""
+        cdef ProxyHeader* said = &self.announced
+        if said.family:
+            return proxy_header(version, self.peer, said.source_port, destination_text(said), said.destination_port)
+        ours, theirs = self.transport.get_extra_info("sockname"), self.transport.get_extra_info("peername")
+        if not isinstance(theirs, tuple):
+            return proxy_header(version, b"unknown", 0, b"unknown", 0)
+        return proxy_header(version, self.peer, theirs[1], ours[0].encode(), ours[1])
 
     def connection_lost(self, exc):
         cdef Exchange exchange = self.exchange
@@ -79,6 +107,8 @@ cdef class Client(Connection):
         if self.is_counted:
             self.is_counted = False
             gauge_add(self.process.gauge_cells, self.listener.connections, -1)
+        address_leave(self.process.address_table, self.ticket)
+        self.ticket = ADDRESS_UNCOUNTED
         self.transport = self.write = self.input = self.partial = None
         if exchange is not None:
             exchange.client_lost()
@@ -95,7 +125,9 @@ cdef class Client(Connection):
         return self.state == AWAIT_END
 
     cdef void timed_out(self) noexcept:
-        if self.state == READ_HEAD and (self.partial is not None or self.blank_lines):
+        if self.state == READ_PROXY_HEADER:
+            self.refuse(Fault.HEAD_TIMEOUT)
+        elif self.state == READ_HEAD and (self.partial is not None or self.blank_lines):
             self.refuse(Fault.HEAD_TIMEOUT)
         elif self.state == READ_HEAD and not self.is_blocked:
             self.close()
@@ -177,6 +209,9 @@ cdef class Client(Connection):
             return False
         self.outstanding = queued_bytes(self.transport, termios.TIOCOUTQ) + self.transport.get_write_buffer_size()
         return before == 0 or self.outstanding < before
+
+    cdef void begin(self) noexcept:
+        pass
 
     cdef void read(self) noexcept:
         pass

@@ -13,6 +13,7 @@ cdef class Downstream(Client):
     cdef bint is_http10
     cdef int64_t body_since_ns      # when the request's body began
 
+    cdef int read_proxy_header(self) noexcept
     cdef void read_head(self) noexcept
     cdef bint skip_blank_lines(self) noexcept
     cdef void begin_exchange(self, Head head, const Framing* framing) noexcept

@@ -1,5 +1,7 @@
 """An HTTP/1.1 connection from a client.
 
+    READ_PROXY_HEADER (where the listener expects one)
+        v
     READ_HEAD ──> READ_BODY ──> AWAIT_END ──┐ release, kept alive
         ^  └──────(no body)────────^        │
         └────────────────────────────────────┤      release, to be closed ──> LINGER ──> CLOSED
@@ -19,10 +21,11 @@ from shardproxy.http1.framing cimport (
 from shardproxy.http1.grammar cimport SP_TOKEN, sp_class
 from shardproxy.http1.head cimport Field, give_head, take_head
 from shardproxy.http1.names cimport FIELD_UPGRADE, METHOD_HEAD
+from shardproxy.http1.proxy_protocol cimport ProxyHeader, scan_proxy_header, source_text
 from shardproxy.http1.splice cimport splice_response
 from shardproxy.shm.metrics cimport count
 from .answer cimport closes, has_reply, write_reply
-from .client cimport AWAIT_END, CLOSED, LINGER, READ_BODY, READ_HEAD, TUNNEL
+from .client cimport AWAIT_END, CLOSED, LINGER, READ_BODY, READ_HEAD, READ_PROXY_HEADER, TUNNEL
 from .connection cimport Connection
 from .exchange cimport Exchange
 from .runtime cimport UNLIMITED
@@ -34,6 +37,14 @@ cdef enum:
 
 @cython.final
 cdef class Downstream(Client):
+
+    cdef void begin(self) noexcept:
+        cdef int fault = self.admit()
+        self.state = READ_PROXY_HEADER if self.listener.expects_proxy_header else READ_HEAD
+        if fault == Fault.OK and self.state == READ_HEAD:
+            fault = self.admit_address()
+        if fault != Fault.OK:
+            self.refuse(fault)
 
     # The client to us ----------------------------------------------------------------------------------------------
 
@@ -67,6 +78,9 @@ cdef class Downstream(Client):
                 self.read_head()
             elif self.state == READ_BODY:
                 self.read_body()
+            elif self.state == READ_PROXY_HEADER:
+                if self.read_proxy_header() == Fault.NEED_MORE:
+                    break
             elif self.state == TUNNEL:
                 self.read_tunnel()
             elif self.state == AWAIT_END or self.state == READ_HEAD:
@@ -79,6 +93,22 @@ cdef class Downstream(Client):
             self.exchange.origin.flush()
         if self.saw_eof and self.state == READ_HEAD:
             self.close()
+
+    cdef int read_proxy_header(self) noexcept:
+        """Whom the proxy in front of us connects for: from here on its word is the client's address."""
+        cdef ProxyHeader header
+        cdef int fault = scan_proxy_header(PyBytes_AS_STRING(self.input) + self.at,
+                                           PyBytes_GET_SIZE(self.input) - self.at, &header)
+        if fault == Fault.OK:
+            self.at += header.size
+            self.state = READ_HEAD
+            if not header.is_local:
+                self.peer = source_text(&header)
+                self.announced = header
+            fault = self.admit_address()
+        if fault != Fault.OK and fault != Fault.NEED_MORE:
+            self.refuse(fault)
+        return fault
 
     # hot
     cdef void read_head(self) noexcept:

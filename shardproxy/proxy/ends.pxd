@@ -18,6 +18,7 @@ cdef class End(Timed):
     # only to the client
     cdef void send_interim(self, Head head) noexcept    # a 1xx of the origin, before the response
     cdef void reply(self, int fault, int64_t retry_after_s) noexcept  # our own answer in place of a response
+    cdef bytes announce(self, int version)              # the PROXY protocol header that tells of the client
     # flow
     cdef void pause(self) noexcept                      # read no more from the peer for now
     cdef void resume(self) noexcept
@@ -32,5 +33,7 @@ cdef class Source:
     cdef End take(self, object exchange)
     cdef void give_back(self, End end) noexcept         # its exchange is over, it can take another
     cdef void forget(self, End end) noexcept            # it is closed
+    # what a new connection begins with, or None
+    cdef bytes greeting(self, object exchange)
     # a fresh connection, for a request that lost the race with the endpoint's close of an idle one
     cdef End connect(self, object exchange)

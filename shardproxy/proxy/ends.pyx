@@ -44,12 +44,18 @@ cdef class End(Timed):
     cdef void reply(self, int fault, int64_t retry_after_s) noexcept:
         pass
 
+    cdef bytes announce(self, int version):
+        return b""
+
 
 cdef class Source:
     cdef End take(self, object exchange):
         return None
 
     cdef End connect(self, object exchange):
+        return None
+
+    cdef bytes greeting(self, object exchange):
         return None
 
     cdef void give_back(self, End end) noexcept:

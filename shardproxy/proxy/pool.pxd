@@ -9,6 +9,7 @@ cdef class EndpointPool(Source):
     cdef Process process
     cdef object address             # config.units.Address
     cdef int64_t connect_timeout_ns
+    cdef int proxy_version          # of the PROXY protocol header that connections begin with; 0 = none
     cdef int64_t idle_ns
     cdef int64_t max_requests       # on one connection; UNLIMITED
     cdef int max_idle

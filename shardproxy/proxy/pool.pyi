@@ -17,6 +17,7 @@ class EndpointPool:
         connections: int,
         cluster_connections: int,
         max_connections: int | None,
+        proxy_version: int = 0,
     ) -> None: ...
     def retire(self) -> None:
         """Keep no connection any more; those in use end with their requests."""

@@ -11,12 +11,13 @@ from .upstream cimport CONNECTING, IDLE
 
 cdef class EndpointPool(Source):
     def __init__(self, Process process not None, address, *, int64_t connect_timeout_ns, int64_t idle_ns, int max_idle,
-                 max_requests, int connections, int cluster_connections, max_connections):
+                 max_requests, int connections, int cluster_connections, max_connections, int proxy_version=0):
         self.process = process
         self.address = address
         self.connect_timeout_ns = connect_timeout_ns
         self.idle_ns = idle_ns
-        self.max_idle = max_idle
+        self.proxy_version = proxy_version
+        self.max_idle = 0 if proxy_version else max_idle    # a connection that names its client is no other's
         self.max_requests = UNLIMITED if max_requests is None else max_requests
         self.connections = connections
         self.cluster_connections = cluster_connections
@@ -46,6 +47,9 @@ cdef class EndpointPool(Source):
         upstream.set_deadline(self.process.wheel.now_ns + self.connect_timeout_ns)
         upstream.task = self.process.loop.create_task(self.open(upstream))
         return None
+
+    cdef bytes greeting(self, object exchange):
+        return (<Exchange>exchange).client.announce(self.proxy_version) if self.proxy_version else None
 
     async def open(self, Upstream upstream):
         try:

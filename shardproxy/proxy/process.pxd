@@ -3,6 +3,7 @@ from libc.stdint cimport int64_t, uint64_t
 
 from shardproxy.http1.faults cimport Fault
 from shardproxy.http1.splice cimport Scratch
+from shardproxy.shm.addresses cimport AddressTable, Addresses
 from shardproxy.shm.gauges cimport GaugeCells, Gauges
 from shardproxy.shm.metrics cimport MetricCells, Metrics
 from .ends cimport End
@@ -27,6 +28,8 @@ cdef class Process:
     cdef End corked             # whose bytes the scratch buffer holds
     cdef readonly Gauges gauges
     cdef GaugeCells* gauge_cells
+    cdef Addresses addresses
+    cdef AddressTable* address_table
     cdef Metrics metrics
     cdef MetricCells* cells
     cdef CounterSlots slots

@@ -3,6 +3,7 @@ from collections.abc import Callable
 
 from shardproxy.proxy.downstream import Downstream
 from shardproxy.proxy.timers import Wheel
+from shardproxy.shm.addresses import Addresses
 from shardproxy.shm.gauges import Gauges
 from shardproxy.shm.metrics import Metrics
 
@@ -18,6 +19,7 @@ class Process:
         self,
         loop: asyncio.AbstractEventLoop,
         gauges: Gauges,
+        addresses: Addresses,
         metrics: Metrics,
         counter: Callable[[str], int],
         histogram: Callable[[str], int],

@@ -12,12 +12,15 @@ from shardproxy.shm import names
 
 
 cdef class Process:
-    def __init__(self, loop, Gauges gauges not None, Metrics metrics not None, counter, histogram):
+    def __init__(self, loop, Gauges gauges not None, Addresses addresses not None, Metrics metrics not None, counter,
+                 histogram):
         self.loop = loop
         self.wheel = Wheel()
         self.scratch = Scratch()
         self.gauges = gauges
         self.gauge_cells = &gauges.cells
+        self.addresses = addresses
+        self.address_table = &addresses.table
         self.metrics = metrics
         self.cells = &metrics.cells
         self.clients = set()

@@ -56,6 +56,9 @@ cdef class Upstream(Connection):
             self.exchange = None
             self.pool.give_back(self)
         else:
+            greeting = self.pool.greeting(self.exchange)
+            if greeting is not None:
+                transport.write(greeting)
             self.assign(self.exchange)
             self.exchange.origin_ready(self)
             self.flush()    # the rest of the body may be long in coming

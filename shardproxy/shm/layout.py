@@ -26,7 +26,7 @@ WORKERS_WANTED_OFFSET = 320  # uint32
 ROW_BYTES = 128  # two lines, because processors fetch lines in pairs
 GAUGE_BYTES = 4
 BUCKET_BYTES = LINE_BYTES  # one word a line, so that busy buckets do not slow each other
-ADDRESS_WAYS = 16  # entries of one set; with more than a fair share of addresses in a set, some go uncounted
+ADDRESS_WAYS = 16  # entries of one set, which an address can have one of
 TAG_BYTES = 8
 COUNTER_BYTES = 8
 HISTOGRAM_WORDS = 256  # 248 counts, the sum of what was observed, 7 spare
@@ -41,7 +41,8 @@ class Capacities(msgspec.Struct, frozen=True):
 
     `rows` is a multiple of 16 up to 1024: one for the supervisor and one for every process alive at once. The others
     are slots, 1 to 16 777 216 of each. `addresses` is a power of two from 16: how many client addresses can have
-    connections at once; up to half of it hardly any goes uncounted. Raises `ValueError` for anything else.
+    connections at once. One of 3 million finds no room while a quarter is in use, one of 1 300 while half is.
+    Raises `ValueError` for anything else.
     """
 
     rows: int = 64

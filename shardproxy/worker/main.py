@@ -19,6 +19,7 @@ from shardproxy.control.channel import ChannelError
 from shardproxy.control.messages import Drained, Message, Ready
 from shardproxy.control.seat import Seat
 from shardproxy.proxy.process import Process
+from shardproxy.shm.addresses import Addresses
 from shardproxy.shm.gauges import Gauges
 from shardproxy.shm.metrics import Metrics
 from shardproxy.shm.rows import Rows, State
@@ -62,7 +63,8 @@ class Worker:
         self._rows = Rows(seat.segment)
         gauges = Gauges(seat.segment, seat.row)
         metrics = Metrics(seat.segment, seat.row)
-        self._process = Process(loop, gauges, metrics, seat.slots.counter, seat.slots.histogram)
+        addresses = Addresses(seat.segment, seat.row)
+        self._process = Process(loop, gauges, addresses, metrics, seat.slots.counter, seat.slots.histogram)
         self._service = Service(Worksite(self._process, seat.segment, gauges, metrics), seat.config, seat.slots)
         self._orders = Orders(seat, loop, self._service, self._tell)
 

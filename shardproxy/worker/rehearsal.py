@@ -6,6 +6,7 @@ import uvloop
 
 from shardproxy.config.schema import Config
 from shardproxy.proxy.process import Process
+from shardproxy.shm.addresses import Addresses
 from shardproxy.shm.gauges import Gauges
 from shardproxy.shm.metrics import Metrics
 from shardproxy.shm.segment import Segment
@@ -20,7 +21,7 @@ def rehearse(config: Config, segment: Segment, slots: Slots) -> None:
     loop = uvloop.new_event_loop()
     try:
         gauges, metrics = Gauges(segment, _ROW), Metrics(segment, _ROW)
-        process = Process(loop, gauges, metrics, slots.counter, slots.histogram)
+        process = Process(loop, gauges, Addresses(segment, _ROW), metrics, slots.counter, slots.histogram)
         build(Worksite(process, segment, gauges, metrics), config, slots)
     finally:
         loop.close()

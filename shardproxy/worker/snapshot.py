@@ -20,6 +20,8 @@ from shardproxy.shm.metrics import Metrics
 from shardproxy.shm.segment import Segment
 from shardproxy.shm.slots import Slots
 
+PROXY_VERSIONS = {None: 0, "v1": 1, "v2": 2}
+
 # What a pool depends on: two configurations that agree on it share the pool, and its connections stay warm.
 PoolKey = tuple[str, str, int, schema.Keepalive, int | None, str | None]
 
@@ -115,6 +117,7 @@ class Compiler:
             connections=slots.gauge(names.endpoint_connections(cluster.name, str(endpoint.address))),
             cluster_connections=slots.gauge(names.cluster_connections(cluster.name)),
             max_connections=cluster.max_connections,
+            proxy_version=PROXY_VERSIONS[cluster.proxy_protocol],
         )
 
     def listener(
