@@ -13,6 +13,9 @@ from shardproxy.shm import names
 from shardproxy.shm.layout import MAX_ROWS, ROWS_PER_LINE, Capacities
 from shardproxy.shm.slots import SlotKind, Slots
 
+# Of the table of client addresses: 256 MiB of shared memory if all are in use.
+MOST_ADDRESSES = 1 << 20
+
 Entry = tuple[SlotKind, str]
 
 _PROCESS_WIDE: tuple[Entry, ...] = (
@@ -58,7 +61,15 @@ def capacities(config: Config, workers: int) -> Capacities:
         counters=max(least.counters, wanted[SlotKind.COUNTER]),
         histograms=max(least.histograms, wanted[SlotKind.HISTOGRAM]),
         buckets=max(least.buckets, wanted[SlotKind.BUCKET]),
+        addresses=max(least.addresses, _addresses(config)),
     )
+
+
+def _addresses(config: Config) -> int:
+    """Twice as many as there can be at once, so that hardly ever all entries of a set are taken: a power of two."""
+    capped = [each for each in config.listeners if each.max_connections_per_client is not None]
+    clients = sum(each.max_connections or 0 for each in capped)
+    return min(1 << (2 * clients).bit_length(), MOST_ADDRESSES)
 
 
 def _rows(workers: int, draining: int) -> int:

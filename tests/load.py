@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 class Tally:
     """`answers` by status and body, `broken` requests whose connection ended under them, `refused` connections.
 
-    `reopened` counts the connections that ended as announced (`Connection: close`).
+    `reopened` counts the kept connections that the proxy ended, as announced (`Connection: close`).
     """
 
     answers: Counter[tuple[int, bytes]] = field(default_factory=Counter)
@@ -46,7 +46,7 @@ async def _connection(port: int, request: bytes, tally: Tally, pause_s: float) -
             writer.write(request)
             status, body, is_kept = await _read_answer(reader)
             tally.answers[status, body] += 1
-            tally.reopened += not is_kept
+            tally.reopened += not is_kept and b"Connection: close" not in request
             if pause_s:
                 await asyncio.sleep(pause_s)
     except (ConnectionError, asyncio.IncompleteReadError):

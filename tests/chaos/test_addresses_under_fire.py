@@ -123,7 +123,7 @@ def victim(segment: Segment, row: int, cap: int) -> Iterator[None]:
 
 
 def test_processes_killed_anywhere_leave_nothing_behind_once_their_row_is_cleared(segment: Segment) -> None:
-    cap, killings = 2, 100
+    cap, killings = 2, 60
     rows, gauges, addresses = Rows(segment), Gauges(segment, 0), Addresses(segment, 0)
     rows.claim(0, os.getpid(), 1, Kind.SUPERVISOR)
 
