@@ -12,7 +12,7 @@ import pytest
 from websockets.sync.client import connect
 from websockets.sync.server import ServerConnection, serve
 
-from tests.e2e.peers import OK, Client, Origin, recording_origin, says_when
+from tests.e2e.peers import OK, Client, recording_origin, says_when
 from tests.load import Background
 from tests.proxykit import PATIENCE_S, Proxy, eventually, exchange, free_port, origins, proxy
 
