@@ -22,6 +22,12 @@ BAD_CONFIGURATION = 2
 
 _File = click.Path(path_type=Path)
 _Port = click.IntRange(1, 65535)
+_Admin = click.option(
+    "--admin", default="http://127.0.0.1:9901", show_default=True, help="Its admin interface, or unix:/PATH."
+)
+_Patience = click.option(
+    "--timeout", type=click.FloatRange(min=0.1), default=120.0, show_default=True, help="Seconds to wait for it."
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
@@ -79,7 +85,7 @@ def demo(port: int, admin_port: int, workers: int, seconds: int | None, no_traff
 
 
 @main.command()
-@click.option("--admin", default="http://127.0.0.1:9901", show_default=True, help="Its admin interface, or unix:/PATH.")
+@_Admin
 def status(admin: str) -> None:
     """Show what a running proxy is doing."""
     from shardproxy.controller.admin.ask import NoAnswer, ask_stats
@@ -90,6 +96,51 @@ def status(admin: str) -> None:
     except NoAnswer as reason:
         _fail(str(reason), 1)
     show(stats)
+
+
+@main.command()
+@_Admin
+@_Patience
+def reload(admin: str, timeout: float) -> None:
+    """Serve the file as it is now, without losing a connection."""
+    _change(admin, "/reload", timeout)
+
+
+@main.command()
+@_Admin
+@_Patience
+def restart(admin: str, timeout: float) -> None:
+    """Run the code that is now installed, without losing a request."""
+    _change(admin, "/restart", timeout)
+
+
+@main.command()
+@_Admin
+@_Patience
+def drain(admin: str, timeout: float) -> None:
+    """Finish what runs, then end."""
+    _change(admin, "/drain", timeout)
+
+
+@main.command()
+@click.argument("workers", type=click.IntRange(1, 512))
+@_Admin
+@_Patience
+def scale(workers: int, admin: str, timeout: float) -> None:
+    """Have that many WORKERS."""
+    _change(admin, f"/scale?workers={workers}", timeout)
+
+
+def _change(admin: str, path: str, timeout: float) -> None:
+    from shardproxy.controller.admin.ask import NoAnswer, change
+
+    try:
+        outcome = change(admin, path, timeout)
+    except NoAnswer as reason:
+        _fail(str(reason), 1)
+    if not outcome.done:
+        _fail(outcome.message, 1)
+    click.echo(outcome.message)
 
 
 def _load(file: Path) -> Config:

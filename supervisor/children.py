@@ -117,6 +117,7 @@ def _seat(home: Household, post: Post, row: int, channel: Channel) -> Seat:
         index=post.index,
         row=row,
         generation=home.generation,
+        version=home.version,
         config=home.config,
         segment=home.memory.segment,
         slots=home.slots,

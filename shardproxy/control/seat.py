@@ -25,14 +25,16 @@ class Seat:
     """A child's place; a child that dies is followed by another on the same `kind` and `index`.
 
     `row` is the child's own row of the shared memory, zeroed before it got it; it must `beat` there at least every
-    200 ms.  `listeners` holds bound and listening sockets by the listener's name; a worker finds all of its listeners,
-    the controller only `ADMIN`.  `slots` is read-only here: every name was assigned before the fork.
+    200 ms.  `version` is that of `config`, one more with each reload.  `listeners` holds bound and listening sockets by
+    the listener's name; a worker finds all of its listeners, the controller only `ADMIN`.  `slots` is read-only here:
+    every name was assigned before the fork.
     """
 
     kind: SeatKind
     index: int
     row: int
     generation: int
+    version: int = 1
     config: Config
     segment: Segment
     slots: Slots

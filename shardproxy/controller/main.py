@@ -14,10 +14,11 @@ import time
 
 import uvloop
 
-from shardproxy.control.channel import ChannelError, PeerGone
-from shardproxy.control.messages import Drain, Drained, Message, Ready, Stop
+from shardproxy.control.messages import Drain, Drained, Ready, Stop
 from shardproxy.control.seat import ADMIN, Seat
 from shardproxy.controller.admin.server import AdminServer
+from shardproxy.controller.orders import Orders
+from shardproxy.controller.view import View
 from shardproxy.shm.rows import Kind, Rows, State
 
 logger = logging.getLogger(__name__)
@@ -47,50 +48,30 @@ class Controller:
         self._seat = seat
         self._loop = asyncio.get_running_loop()
         self._rows = Rows(seat.segment)
-        self._admin = AdminServer(seat)
-        self._is_orphan = False
-        self._last_word: asyncio.Future[Message] = self._loop.create_future()
+        view = View.of(seat)
+        self._orders = Orders(seat, view)
+        self._admin = AdminServer(view, self._orders.wishes)
 
     async def run(self) -> None:
-        self._loop.add_reader(self._seat.channel.fileno(), self._read_messages)
+        self._orders.listen()
         self._beat()
         await self._admin.start(self._seat.listeners[ADMIN])
         self._rows.set_state(self._seat.row, State.READY)
-        self._tell(Ready())
+        self._orders.tell(Ready())
         logger.debug("%s serves", self._seat.name)
-        await self._leave(await self._last_word)
+        await self._leave(await self._orders.last_word)
 
-    async def _leave(self, word: Message) -> None:
-        if self._is_orphan:
+    async def _leave(self, word: Drain | Stop) -> None:
+        if self._orders.is_orphan:
             await self._see_the_workers_off()
         self._rows.set_state(self._seat.row, State.DRAINING)
         await self._admin.close()
-        if isinstance(word, Drain) and not self._is_orphan:
-            self._tell(Drained(cut=0))
+        if isinstance(word, Drain) and not self._orders.is_orphan:
+            self._orders.tell(Drained(cut=0))
 
     def _beat(self) -> None:
         self._loop.call_later(BEAT_S, self._beat)
         self._rows.beat(self._seat.row, time.monotonic_ns())
-
-    def _read_messages(self) -> None:
-        try:
-            while (message := self._seat.channel.receive()) is not None:
-                self._obey(message)
-        except PeerGone:
-            self._loop.remove_reader(self._seat.channel.fileno())
-            logger.warning("the supervisor is gone; leaving")
-            self._is_orphan = True
-            self._obey(Drain(deadline_ns=time.monotonic_ns()))
-
-    def _obey(self, message: Message) -> None:
-        if isinstance(message, (Drain, Stop)) and not self._last_word.done():
-            self._last_word.set_result(message)
-
-    def _tell(self, message: Message) -> None:
-        try:
-            self._seat.channel.send(message)
-        except ChannelError as error:
-            logger.debug("%s cannot say %s: %s", self._seat.name, type(message).__name__, error)
 
     async def _see_the_workers_off(self) -> None:
         """Without a supervisor nobody clears the rows of workers that have left, so their processes are asked for."""

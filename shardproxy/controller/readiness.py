@@ -5,9 +5,13 @@ from __future__ import annotations
 from shardproxy.shm.rows import Kind, Rows, State
 from shardproxy.shm.segment import Segment
 
+SUPERVISOR_ROW = 0
+
 
 def why_not_ready(segment: Segment, wanted: int) -> str | None:
-    """None when `wanted` workers are READY, else a sentence that says what the workers do instead."""
+    """None when `wanted` workers are READY and the proxy is to go on, else a sentence that says what is the matter."""
+    if Rows(segment).state(SUPERVISOR_ROW) is State.DRAINING:
+        return "the proxy is draining"
     found = dict.fromkeys(State, 0)
     for state in _worker_states(segment):
         found[state] += 1

@@ -11,9 +11,11 @@ from typing import Any
 import psutil
 
 from shardproxy.config.schema import Cluster, Config, Endpoint, Listener, RateLimit, burst_of
+from shardproxy.controller.resources import Resources
 from shardproxy.controller.stats import (
     ClusterStats,
     EndpointStats,
+    LastOperation,
     ListenerStats,
     ProcessStats,
     RateLimitStats,
@@ -42,16 +44,24 @@ RESPONSES = {
 FAULT_KINDS = tuple(facts.name for facts in FAULTS if facts.name not in ("ok", "need_more"))
 
 
-def read(segment: Segment, slots: Slots, config: Config) -> Stats:
+def read(
+    segment: Segment,
+    slots: Slots,
+    config: Config,
+    version: int = 1,
+    resources: Resources | None = None,
+    last_operation: LastOperation | None = None,
+) -> Stats:
     """Everything now. The names of `config` must all have their slots."""
-    return Reading(segment, slots, config).stats()
+    return Reading(segment, slots, config, resources or Resources()).stats(version, last_operation)
 
 
 class Reading:
     """Reads the cells; one method for each part of the answer."""
 
-    def __init__(self, segment: Segment, slots: Slots, config: Config) -> None:
+    def __init__(self, segment: Segment, slots: Slots, config: Config, resources: Resources) -> None:
         self._slots = slots
+        self._resources = resources
         self._config = config
         self._now_ns = time.monotonic_ns()
         self._rows = Rows(segment)
@@ -63,10 +73,12 @@ class Reading:
         self._processes = {self._rows.kind(row): row for row in used}
         self._active = [slots.gauge(names.endpoint_active(*key)) for key in _endpoints(config)]
 
-    def stats(self) -> Stats:
+    def stats(self, version: int, last_operation: LastOperation | None) -> Stats:
         config, count = self._config, self._count
         return Stats(
             uptime_s=self._uptime_s(),
+            version=version,
+            last_operation=last_operation,
             supervisor=self._process(Kind.SUPERVISOR),
             controller=self._process(Kind.CONTROLLER),
             workers=tuple(self._worker(row) for row in self._workers),
@@ -108,8 +120,11 @@ class Reading:
         config = self._config
         clients = [names.listener_connections(listener.name) for listener in config.listeners]
         upstream = [names.endpoint_connections(*key) for key in _endpoints(config)]
+        usage = self._resources.of(self._rows.pid(row))
         return WorkerStats(
             **self._identity(row),
+            rss_bytes=usage.rss_bytes,
+            cpu_s=usage.cpu_s,
             requests=self._metrics.counter_row(self._slots.counter(names.REQUESTS), row),
             active=sum(self._gauges.row_value(slot, row) for slot in self._active),
             connections=sum(self._gauges.row_value(self._slots.gauge(name), row) for name in clients),

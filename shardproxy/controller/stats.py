@@ -28,8 +28,21 @@ class ProcessStats(msgspec.Struct, frozen=True, kw_only=True):
     heartbeat_age_s: float
 
 
+class LastOperation(msgspec.Struct, frozen=True, kw_only=True):
+    """What the last reload, restart or scaling came to, whether a signal or a command asked for it."""
+
+    is_done: bool
+    text: str
+    age_s: float
+
+
 class WorkerStats(ProcessStats, frozen=True, kw_only=True):
     """One worker: what it alone does and has done."""
+
+    rss_bytes: int
+    """Resident memory."""
+    cpu_s: float
+    """CPU time, user and system."""
 
     requests: int
     """Request heads taken in."""
@@ -91,6 +104,9 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
 
     uptime_s: float
     """Since the supervisor was started."""
+    version: int
+    """Of the configuration: 1 at the start, one more with each reload and restart."""
+    last_operation: LastOperation | None
     supervisor: ProcessStats | None
     controller: ProcessStats | None
     workers: tuple[WorkerStats, ...]

@@ -32,11 +32,27 @@ def ask_stats(admin: str) -> Stats:
         raise NoAnswer(f"{admin} is no shardproxy of this version: {error}") from None
 
 
-def ask(admin: str, path: str) -> tuple[int, bytes]:
-    """Status and body of a GET. Raises `NoAnswer`."""
-    connection = _connection(admin)
+class Outcome(msgspec.Struct, frozen=True):
+    """What became of something that was asked for."""
+
+    done: bool = False
+    message: str = ""
+
+
+def change(admin: str, path: str, patience_s: float) -> Outcome:
+    """Ask for something, and wait until it is done or refused. Raises `NoAnswer`."""
+    status, body = ask(admin, path, "POST", patience_s)
     try:
-        connection.request("GET", path)
+        return msgspec.json.decode(body, type=Outcome)
+    except msgspec.DecodeError:
+        raise NoAnswer(f"{admin} answered {status} to {path}; is it the admin interface of a shardproxy?") from None
+
+
+def ask(admin: str, path: str, method: str = "GET", patience_s: float = PATIENCE_S) -> tuple[int, bytes]:
+    """Status and body of the answer. Raises `NoAnswer`."""
+    connection = _connection(admin, patience_s)
+    try:
+        connection.request(method, path)
         response = connection.getresponse()
         return response.status, response.read(MOST_BYTES)
     except OSError as error:
@@ -49,13 +65,13 @@ def ask(admin: str, path: str) -> tuple[int, bytes]:
         connection.close()
 
 
-def _connection(admin: str) -> http.client.HTTPConnection:
+def _connection(admin: str, patience_s: float) -> http.client.HTTPConnection:
     try:
         parts = urlsplit(admin)
         if parts.scheme == "unix":
-            return _UnixConnection(parts.path)
+            return _UnixConnection(parts.path, patience_s)
         if parts.scheme == "http" and parts.hostname:
-            return http.client.HTTPConnection(parts.hostname, parts.port, timeout=PATIENCE_S)
+            return http.client.HTTPConnection(parts.hostname, parts.port, timeout=patience_s)
     except (ValueError, http.client.InvalidURL):
         pass
     raise NoAnswer(f"{admin} is neither http://HOST:PORT nor unix:/PATH")
@@ -64,11 +80,12 @@ def _connection(admin: str) -> http.client.HTTPConnection:
 class _UnixConnection(http.client.HTTPConnection):
     """HTTP over a Unix socket."""
 
-    def __init__(self, path: str) -> None:
-        super().__init__("localhost", timeout=PATIENCE_S)
+    def __init__(self, path: str, patience_s: float) -> None:
+        super().__init__("localhost", timeout=patience_s)
         self._path = path
+        self._patience_s = patience_s
 
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(PATIENCE_S)
+        self.sock.settimeout(self._patience_s)
         self.sock.connect(self._path)

@@ -4,6 +4,9 @@
     GET /ready   200 when every worker serves, else 503 and why
     GET /stats   all numbers, summed over the workers: see `controller.stats`
     GET /config  the running configuration
+
+    POST /reload, /restart, /drain, /scale?workers=N    as the commands of these names: 200 when it is done, 409 and the
+                                                        reason when it is not
 """
 
 from __future__ import annotations
@@ -12,52 +15,101 @@ import logging
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 from aiohttp import web
 
 from shardproxy.config.plain import to_plain
-from shardproxy.config.schema import worker_count
-from shardproxy.control.seat import Seat
-from shardproxy.controller.readiness import why_not_ready
-from shardproxy.controller.reading import read
+from shardproxy.control.messages import Wish
+from shardproxy.controller.view import View
+from shardproxy.controller.wishes import TooMany, Wishes
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 logger = logging.getLogger(__name__)
 
+MOST_DIGITS = 4
 
-def application(seat: Seat) -> web.Application:
-    """The admin interface of the proxy that `seat` belongs to."""
-    admin = web.Application(middlewares=[errors_as_json])
-    answers = Answers(seat)
+
+def application(view: View, wishes: Wishes) -> web.Application:
+    """The admin interface of the proxy that `view` shows."""
+    admin = web.Application(middlewares=[errors_as_json, only_from_here])
+    answers = Answers(view)
     admin.router.add_get("/live", answers.live)
     admin.router.add_get("/ready", answers.ready)
     admin.router.add_get("/stats", answers.stats)
     admin.router.add_get("/config", answers.config)
+    changes = Changes(wishes)
+    admin.router.add_post("/reload", changes.reload)
+    admin.router.add_post("/restart", changes.restart)
+    admin.router.add_post("/drain", changes.drain)
+    admin.router.add_post("/scale", changes.scale)
     return admin
 
 
 class Answers:
-    """One method a path."""
+    """What can be looked at; one method a path."""
 
-    def __init__(self, seat: Seat) -> None:
-        self._seat = seat
+    def __init__(self, view: View) -> None:
+        self._view = view
 
     async def live(self, request: web.Request) -> web.Response:
         return reply({"live": True})
 
     async def ready(self, request: web.Request) -> web.Response:
-        reason = why_not_ready(self._seat.segment, worker_count(self._seat.config))
+        reason = self._view.why_not_ready()
         if reason is None:
             return reply({"ready": True})
         return reply({"ready": False, "message": reason}, HTTPStatus.SERVICE_UNAVAILABLE)
 
     async def stats(self, request: web.Request) -> web.Response:
-        return reply(read(self._seat.segment, self._seat.slots, self._seat.config))
+        return reply(self._view.stats())
 
     async def config(self, request: web.Request) -> web.Response:
-        return reply(to_plain(self._seat.config))
+        return reply(to_plain(self._view.config))
+
+
+class Changes:
+    """What can be asked for; answered when it is done, or has been refused."""
+
+    def __init__(self, wishes: Wishes) -> None:
+        self._wishes = wishes
+
+    async def reload(self, request: web.Request) -> web.Response:
+        return await self._ask("reload")
+
+    async def restart(self, request: web.Request) -> web.Response:
+        return await self._ask("restart")
+
+    async def drain(self, request: web.Request) -> web.Response:
+        return await self._ask("drain")
+
+    async def scale(self, request: web.Request) -> web.Response:
+        workers = request.query.get("workers", "")
+        if not workers.isascii() or not workers.isdigit() or len(workers) > MOST_DIGITS:
+            return error(HTTPStatus.BAD_REQUEST, "say how many: /scale?workers=4")
+        return await self._ask("scale", int(workers))
+
+    async def _ask(self, what: Wish, workers: int | None = None) -> web.Response:
+        try:
+            answer = await self._wishes.ask(what, workers)
+        except TooMany as refusal:
+            return error(HTTPStatus.SERVICE_UNAVAILABLE, str(refusal))
+        except TimeoutError:
+            return error(HTTPStatus.GATEWAY_TIMEOUT, "the supervisor has not answered; its log says what it is doing")
+        status = HTTPStatus.OK if answer.is_done else HTTPStatus.CONFLICT
+        return reply({"done": answer.is_done, "message": answer.text}, status)
+
+
+@web.middleware
+async def only_from_here(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """A page from elsewhere must not change anything through its visitor's browser, which can reach the loopback; the
+    browser then says in Origin where the page is from."""
+    origin = request.headers.get("Origin")
+    if request.method == "POST" and origin is not None and urlsplit(origin).netloc != request.host:
+        return error(HTTPStatus.FORBIDDEN, f"a page of {origin} has no business here")
+    return await handler(request)
 
 
 @web.middleware

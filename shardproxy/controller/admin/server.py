@@ -7,8 +7,9 @@ import socket
 
 from aiohttp import web
 
-from shardproxy.control.seat import Seat
 from shardproxy.controller.admin.routes import application
+from shardproxy.controller.view import View
+from shardproxy.controller.wishes import Wishes
 
 BACKLOG = 128
 KEEP_ALIVE_S = 15.0
@@ -18,9 +19,9 @@ GOODBYE_S = 0.5  # what an answer under way gets when the controller leaves
 class AdminServer:
     """Answers until it is closed; only inside a running loop."""
 
-    def __init__(self, seat: Seat) -> None:
+    def __init__(self, view: View, wishes: Wishes) -> None:
         self._runner = web.AppRunner(
-            application(seat),
+            application(view, wishes),
             access_log=None,
             keepalive_timeout=KEEP_ALIVE_S,
             shutdown_timeout=GOODBYE_S,

@@ -20,7 +20,8 @@ def endpoint(active: int, requests: int) -> EndpointStats:
 def reading(requests: int, failed: int = 0) -> Stats:
     endpoints = {"127.0.0.1:1": endpoint(1, requests * 3 // 4), "127.0.0.1:2": endpoint(2, requests // 4)}
     return Stats(
-        uptime_s=1, supervisor=None, controller=None, workers=(), requests=requests, active=3,
+        uptime_s=1, version=1, last_operation=None, supervisor=None, controller=None, workers=(),
+        requests=requests, active=3,
         responses={"2xx": requests - failed, "5xx": failed}, request_time=times(6.25, 52), bytes_in=0, bytes_out=0,
         client_aborts=0, faults={}, listeners={},
         clusters={"app": ClusterStats(balance="random", active=3, connections=0, endpoints=endpoints)},

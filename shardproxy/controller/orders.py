@@ -1,0 +1,97 @@
+"""What the supervisor says to the controller, and what it does about it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+
+from shardproxy.control.channel import ChannelError, PeerGone
+from shardproxy.control.messages import (
+    Abort,
+    Answer,
+    Applied,
+    Commit,
+    Drain,
+    Message,
+    Prepare,
+    Prepared,
+    Refused,
+    Stop,
+)
+from shardproxy.control.plan import Plan, UnreadablePlan
+from shardproxy.control.seat import Seat
+from shardproxy.controller.view import View
+from shardproxy.controller.wishes import Wishes
+from shardproxy.observe import log
+
+logger = logging.getLogger(__name__)
+
+
+class Orders:
+    """Reads the channel.  `last_word` is the Drain or Stop after which the controller leaves."""
+
+    def __init__(self, seat: Seat, view: View) -> None:
+        self._seat = seat
+        self._view = view
+        self._loop = asyncio.get_running_loop()
+        self._plan: Plan | None = None
+        self.wishes = Wishes(self.tell)
+        self.last_word: asyncio.Future[Drain | Stop] = self._loop.create_future()
+        self.is_orphan = False
+
+    def listen(self) -> None:
+        self._loop.add_reader(self._seat.channel.fileno(), self._read)
+
+    def tell(self, message: Message) -> None:
+        try:
+            self._seat.channel.send(message)
+        except ChannelError as error:
+            logger.debug("%s cannot say %s: %s", self._seat.name, type(message).__name__, error)
+
+    def _read(self) -> None:
+        channel = self._seat.channel
+        try:
+            while (message := channel.receive()) is not None:
+                self._obey(message, channel.take_descriptors())
+        except PeerGone:
+            self._loop.remove_reader(channel.fileno())
+            logger.warning("the supervisor is gone; leaving")
+            self.is_orphan = True
+            self._leave(Drain(deadline_ns=time.monotonic_ns()))
+
+    def _obey(self, message: Message, descriptors: list[int]) -> None:
+        match message:
+            case Prepare():
+                self._prepare(message, descriptors)
+            case Commit(version=version) if self._plan is not None and self._plan.version == version:
+                self._commit(self._plan)
+            case Abort():
+                self._plan = None
+            case Answer(id=0):
+                self._view.note(message)
+            case Answer():
+                self.wishes.hear(message)
+            case Drain() | Stop():
+                self._leave(message)
+
+    def _leave(self, word: Drain | Stop) -> None:
+        if not self.last_word.done():
+            self.last_word.set_result(word)
+
+    def _prepare(self, message: Prepare, descriptors: list[int]) -> None:
+        try:
+            self._plan = Plan.read(descriptors[0], self._seat.segment.capacities)
+        except (UnreadablePlan, IndexError) as error:
+            self.tell(Refused(message.version, f"{self._seat.name}: {error}"))
+        else:
+            self.tell(Prepared(message.version))
+        for fd in descriptors:
+            os.close(fd)
+
+    def _commit(self, plan: Plan) -> None:
+        self._plan = None
+        self._view.serve(plan)
+        log.setup(plan.config.log, self._seat.name)
+        self.tell(Applied(plan.version))

@@ -1,0 +1,54 @@
+"""What the controller shows at the moment: the configuration that is served, its slots, and what was done last."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from shardproxy.config.schema import Config
+from shardproxy.control.messages import Answer
+from shardproxy.control.plan import Plan
+from shardproxy.control.seat import Seat
+from shardproxy.controller.readiness import why_not_ready
+from shardproxy.controller.reading import read
+from shardproxy.controller.resources import Resources
+from shardproxy.controller.stats import LastOperation, Stats
+from shardproxy.shm.segment import Segment
+from shardproxy.shm.slots import Slots
+
+
+@dataclass
+class View:
+    """One of these, for as long as the controller lives; `serve` changes what it shows."""
+
+    segment: Segment
+    config: Config
+    slots: Slots
+    version: int
+    resources: Resources
+    _news: Answer | None = None
+    _news_ns: int = 0
+
+    @classmethod
+    def of(cls, seat: Seat) -> View:
+        return cls(seat.segment, seat.config, seat.slots, seat.version, Resources())
+
+    def serve(self, plan: Plan) -> None:
+        """Another configuration is being served."""
+        self.config, self.slots, self.version = plan.config, plan.slots, plan.version
+
+    def note(self, news: Answer) -> None:
+        """What an operation has come to, whoever asked for it."""
+        self._news, self._news_ns = news, time.monotonic_ns()
+
+    def why_not_ready(self) -> str | None:
+        return why_not_ready(self.segment, self.segment.workers_wanted)
+
+    def stats(self) -> Stats:
+        return read(self.segment, self.slots, self.config, self.version, self.resources, self._last_operation())
+
+    def _last_operation(self) -> LastOperation | None:
+        if self._news is None:
+            return None
+        age_s = round((time.monotonic_ns() - self._news_ns) / 1e9, 3)
+        return LastOperation(is_done=self._news.is_done, text=self._news.text, age_s=age_s)
