@@ -36,6 +36,7 @@ from shardproxy.supervisor.children import Entries
 from shardproxy.supervisor.memory import SUPERVISOR_ROW
 from shardproxy.supervisor.operations import NEWS, Makers, Operations, Request
 from shardproxy.supervisor.record import Record
+from shardproxy.supervisor.recycle import Recycle, Scales
 from shardproxy.supervisor.reexec import Restart
 from shardproxy.supervisor.reload import Reload
 from shardproxy.supervisor.scale import Scale
@@ -110,6 +111,7 @@ class Supervisor:
         self._care = Care(home, entries, self._selector, marks)
         self._operations = Operations(home, self._care, self._makers(), self._drain_as_asked)
         self._care.audience = self._operations
+        self._scales = Scales(home)
         self._leave_at_ns: int | None = None
         self._exit_code = OK
         home.sit_down()
@@ -144,6 +146,7 @@ class Supervisor:
         return {
             "reload": lambda request: Reload(home, care, self._scale),
             "restart": lambda request: Restart(home, care, request),
+            "recycle": lambda request: Recycle(home, care, request.subject or home.workers[0]),
             "scale": lambda request: Scale(home, care, request.workers or 0),
         }
 
@@ -162,6 +165,7 @@ class Supervisor:
         self._care.reap()
         now_ns = time.monotonic_ns()
         self._home.memory.rows.beat(SUPERVISOR_ROW, now_ns)
+        self._weigh(now_ns)
         self._operations.go_on(now_ns)
         self._go_on(now_ns)
         self._care.tend(now_ns)
@@ -169,7 +173,8 @@ class Supervisor:
     def _wait_s(self) -> float:
         now_ns = time.monotonic_ns()
         leave_ns = [self._leave_at_ns] if self._leave_at_ns is not None else []
-        moments = [now_ns + LONGEST_WAIT_NS, *self._care.due_ns(), *self._operations.due_ns(), *leave_ns]
+        own_ns = [now_ns + LONGEST_WAIT_NS, *self._scales.due_ns(), *leave_ns]
+        moments = [*own_ns, *self._care.due_ns(), *self._operations.due_ns()]
         return max(0, min(moments) - now_ns) / 1e9
 
     def _act(self, mark: signal.Signals) -> None:
@@ -194,6 +199,12 @@ class Supervisor:
             self._drain(now_ns)
         elif self._home.phase is Phase.DRAINING and not self._has_workers():
             self._drain_controllers(now_ns)
+
+    def _weigh(self, now_ns: int) -> None:
+        for post in self._scales.too_heavy(now_ns):
+            if self._operations.is_idle:
+                logger.warning("%s has more memory than allowed", post)
+                self._operations.ask(Request("recycle", subject=post))
 
     def _has_workers(self) -> bool:
         return any(post.kind == "worker" for post, _ in self._home.filled())

@@ -11,7 +11,7 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from shardproxy.control.messages import Answer, Ask, Message, Wish
 from shardproxy.supervisor.care import Care
@@ -59,15 +59,19 @@ class Operation:
 
 @dataclass(frozen=True)
 class Request:
-    """Who asked for what: `post` and `id` of the controller's message, or a signal (no post)."""
+    """Who asked for what: `post` and `id` of the controller's message, or a signal (no post).
 
-    what: Wish
+    `subject` is the post that is to be recycled, which only the supervisor itself asks for.
+    """
+
+    what: Wish | Literal["recycle"]
     workers: int | None = None
     post: Post | None = None
     id: int = NEWS
+    subject: Post | None = None
 
 
-Makers = dict[Wish, Callable[[Request], Operation]]
+Makers = dict[str, Callable[[Request], Operation]]
 
 
 class Operations:
@@ -92,6 +96,11 @@ class Operations:
             self._answer(request, Outcome(False, f"{MAX_WAITING} operations are waiting already"))
         else:
             self._waiting.append(request)
+
+    @property
+    def is_idle(self) -> bool:
+        """Nothing is under way, nothing waits."""
+        return self._operation is None and not self._waiting
 
     def resume(self, request: Request, operation: Operation, now_ns: int) -> None:
         """An operation that the former code of this process has begun."""

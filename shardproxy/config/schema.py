@@ -310,7 +310,7 @@ class Config(Words, frozen=True, kw_only=True):
         says("`auto`: each worker stays on a CPU of its own, if there are enough; `none`: the kernel decides."),
     ] = "none"
     max_worker_rss: Annotated[
-        Annotated[Size, Meta(ge=64 * 1024 * _KIB)] | None,
+        Annotated[Size, Meta(ge=16 * 1024 * _KIB)] | None,
         says("A worker with more resident memory is replaced; its requests are finished."),
     ] = None
     user: Annotated[

@@ -102,6 +102,16 @@ def test_more_workers_and_fewer_again_under_load_lose_nothing(tmp_path: Path, or
         assert started.is_ready()
 
 
+def test_a_worker_that_has_grown_too_large_is_replaced_without_loss(tmp_path: Path, origin: str) -> None:
+    with running(tmp_path, origin, "max_worker_rss: 16MiB\n" + CONFIGURATION) as started:
+        with Background(started.port) as load:
+            before = started.worker_pids()
+            eventually(lambda: "recycle: worker 0 has a successor" in started.log, "a successor")
+            traffic_flows(load.tally)
+            eventually(lambda: before[0] not in started.worker_pids(), "the former worker to go")
+        nothing_was_lost(load.tally)
+
+
 # The new one is not right ---------------------------------------------------------------------------------------------
 
 NO_SUCH_MODULE = """
