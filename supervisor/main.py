@@ -30,9 +30,10 @@ from shardproxy.observe import log
 from shardproxy.shm.rows import State
 from shardproxy.shm.slots import SlotsFull
 from shardproxy.supervisor import record as records
-from shardproxy.supervisor import succession
-from shardproxy.supervisor.care import Care
+from shardproxy.supervisor import succession, systemd
+from shardproxy.supervisor.care import DRAIN_GRACE_NS, Care
 from shardproxy.supervisor.children import Entries
+from shardproxy.supervisor.herald import Herald
 from shardproxy.supervisor.memory import SUPERVISOR_ROW
 from shardproxy.supervisor.operations import NEWS, Makers, Operations, Request
 from shardproxy.supervisor.record import Record
@@ -44,6 +45,7 @@ from shardproxy.supervisor.signals import TABLE, Action, Signals
 from shardproxy.supervisor.sockets import BindError
 from shardproxy.supervisor.state import Household, Phase, Post
 from shardproxy.supervisor.succession import Former, Succession
+from shardproxy.supervisor.systemd import Manager
 
 # The controller stays until the last worker has gone, so that the drain can be watched; then it has this long.
 CONTROLLER_DRAIN_NS = 2_000_000_000
@@ -67,12 +69,13 @@ def run(config: Config, path: Path | None = None, entries: Entries | None = None
     """
     log.setup(config.log, "supervisor")
     with Signals() as marks:
+        found = systemd.inherited()
         try:
-            home = Household.fresh(config, path)
+            home = Household.fresh(config, path, found)
         except (BindError, SlotsFull, ValueError, OSError) as error:
             logger.critical("cannot start: %s", error)
             return FAILED
-        return _serve(Supervisor(home, marks, entries or Entries.default()))
+        return _serve(Supervisor(home, marks, entries or Entries.default(), Manager(found)))
 
 
 def resume(entries: Entries | None = None) -> int:
@@ -87,7 +90,7 @@ def resume(entries: Entries | None = None) -> int:
             logger.critical("the new code cannot take over, and the old one is gone", exc_info=True)
             return FAILED
         log.setup(home.config.log, "supervisor")
-        supervisor = Supervisor(home, marks, entries or Entries.default())
+        supervisor = Supervisor(home, marks, entries or Entries.default(), Manager())
         supervisor.succeed(record, former)
         return _serve(supervisor)
 
@@ -103,13 +106,14 @@ def _serve(supervisor: Supervisor) -> int:
 class Supervisor:
     """The loop, and one method for each thing that can be asked of it.  `serve` is all that others call."""
 
-    def __init__(self, home: Household, marks: Signals, entries: Entries) -> None:
+    def __init__(self, home: Household, marks: Signals, entries: Entries, manager: Manager) -> None:
         self._home = home
         self._marks = marks
         self._selector = selectors.DefaultSelector()
         self._selector.register(marks, selectors.EVENT_READ)
         self._care = Care(home, entries, self._selector, marks)
-        self._operations = Operations(home, self._care, self._makers(), self._drain_as_asked)
+        self._herald = Herald(home, manager)
+        self._operations = Operations(home, self._care, self._herald, self._makers(), self._drain_as_asked)
         self._care.audience = self._operations
         self._scales = Scales(home)
         self._leave_at_ns: int | None = None
@@ -118,6 +122,7 @@ class Supervisor:
 
     def succeed(self, record: Record, former: Former) -> None:
         """A hot restart goes on: the children of `former` serve until ours are ready."""
+        self._herald.resumes()
         asker = succession.settle(record, self._home, former, self._care)
         request = Request("restart", post=asker, id=record.asker[1] if record.asker else NEWS)
         self._operations.resume(request, Succession(self._home, self._care, former), time.monotonic_ns())
@@ -139,6 +144,7 @@ class Supervisor:
 
     def close(self) -> None:
         """Give back everything that the system lent."""
+        self._herald.close()
         self._home.close()
 
     def _makers(self) -> Makers:
@@ -165,6 +171,7 @@ class Supervisor:
         self._care.reap()
         now_ns = time.monotonic_ns()
         self._home.memory.rows.beat(SUPERVISOR_ROW, now_ns)
+        self._herald.turn(now_ns)
         self._weigh(now_ns)
         self._operations.go_on(now_ns)
         self._go_on(now_ns)
@@ -173,7 +180,7 @@ class Supervisor:
     def _wait_s(self) -> float:
         now_ns = time.monotonic_ns()
         leave_ns = [self._leave_at_ns] if self._leave_at_ns is not None else []
-        own_ns = [now_ns + LONGEST_WAIT_NS, *self._scales.due_ns(), *leave_ns]
+        own_ns = [now_ns + LONGEST_WAIT_NS, *self._scales.due_ns(), *self._herald.due_ns(), *leave_ns]
         moments = [*own_ns, *self._care.due_ns(), *self._operations.due_ns()]
         return max(0, min(moments) - now_ns) / 1e9
 
@@ -217,6 +224,7 @@ class Supervisor:
             self._stop(now_ns)
         elif all(post.ever_ready for post in self._home.workers):
             self._home.phase = Phase.SERVING
+            self._herald.ready()
             logger.info("ready: %s", summary(self._home.config, len(self._home.workers)))
 
     # The end -------------------------------------------------------------------------------------------------------
@@ -234,6 +242,7 @@ class Supervisor:
         self._home.memory.rows.set_state(SUPERVISOR_ROW, State.DRAINING)
         logger.info("%s: draining for at most %g s", who, config.drain_timeout / 1e9)
         self._leave_at_ns = now_ns + config.drain_delay
+        self._herald.stopping(config.drain_delay + config.drain_timeout + DRAIN_GRACE_NS)
         self._go_on(now_ns)
 
     def _drain(self, now_ns: int) -> None:

@@ -15,6 +15,7 @@ from typing import Literal, NamedTuple
 
 from shardproxy.control.messages import Answer, Ask, Message, Wish
 from shardproxy.supervisor.care import Care
+from shardproxy.supervisor.herald import Herald
 from shardproxy.supervisor.state import Household, Phase, Post
 
 # How many may wait; far more than people ask for, few enough to go through.
@@ -77,9 +78,12 @@ Makers = dict[str, Callable[[Request], Operation]]
 class Operations:
     """The queue, and the operation under way.  `makers` make one of each kind; a drain is the supervisor's own."""
 
-    def __init__(self, home: Household, care: Care, makers: Makers, drain: Callable[[], str]) -> None:
+    def __init__(
+        self, home: Household, care: Care, herald: Herald, makers: Makers, drain: Callable[[], str]
+    ) -> None:
         self._home = home
         self._care = care
+        self._herald = herald
         self._makers = makers
         self._drain = drain
         self._waiting: deque[Request] = deque()
@@ -141,6 +145,7 @@ class Operations:
 
     def _begin(self, request: Request, now_ns: int) -> None:
         logger.info("%s begins", request.what)
+        self._herald.begins(request.what)
         self._request = request
         self._operation = self._makers[request.what](request)
         self._conclude(self._operation.begin(now_ns))
@@ -148,6 +153,7 @@ class Operations:
     def _conclude(self, outcome: Outcome | None) -> None:
         if outcome is not None and self._request is not None:
             request, self._request, self._operation = self._request, None, None
+            self._herald.ends(request.what, outcome.text)
             self._answer(request, outcome)
 
     def _answer(self, request: Request, outcome: Outcome) -> None:

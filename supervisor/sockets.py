@@ -39,9 +39,10 @@ class Group:
     inode: int | None = None
 
     @classmethod
-    def adopted(cls, address: Address, found: Sequence[socket.socket]) -> Group:
+    def adopted(cls, address: Address, found: Sequence[socket.socket], *, is_lent: bool) -> Group:
+        """The file of a lent Unix socket belongs to whoever has lent it."""
         is_alone = len(found) == 1 and not _shares_its_port(found[0])
-        return cls(address, list(found), is_alone, _inode(address))
+        return cls(address, list(found), is_alone, None if is_lent else _inode(address))
 
     @classmethod
     def bound(cls, address: Address, count: int) -> Group:
@@ -94,7 +95,14 @@ class Change:
 class Sockets:
     """The sockets of one configuration.  Raises `BindError`, and then nothing that it bound is left open."""
 
-    def __init__(self, config: Config, workers: int, inherited: Inherited | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        workers: int,
+        inherited: Inherited | None = None,
+        lent: frozenset[Address] = frozenset(),
+    ) -> None:
+        self._lent = lent
         self._groups: dict[Address, Group] = {}
         self._names: dict[str, Address] = {}
         self._workers = workers
@@ -208,7 +216,7 @@ class Sockets:
         found = there.pop(address, ())
         if not found:
             return _bound(what, address, count)
-        group = Group.adopted(address, found)
+        group = Group.adopted(address, found, is_lent=address in self._lent)
         try:
             group.grow(count)
         except OSError as error:

@@ -20,7 +20,9 @@ from shardproxy.shm.slots import Slots
 from shardproxy.supervisor import catalog
 from shardproxy.supervisor.backoff import Backoff
 from shardproxy.supervisor.memory import SUPERVISOR_ROW, Memory
-from shardproxy.supervisor.sockets import Change, Inherited, Sockets
+from shardproxy.supervisor.revival import revive
+from shardproxy.supervisor.sockets import Change, Sockets
+from shardproxy.supervisor.systemd import Found
 from shardproxy.supervisor.watch import Watch
 
 
@@ -99,14 +101,14 @@ class Household:
         self.set_workers(worker_count(config))
 
     @classmethod
-    def fresh(cls, config: Config, path: Path | None, inherited: Inherited | None = None) -> Household:
-        """Raises `BindError`, `SlotsFull`, `ValueError` or `OSError`, and then leaves nothing."""
-        capacities = catalog.capacities(config, worker_count(config))
-        slots = Slots(capacities)
-        catalog.assign(config, slots)
-        memory = Memory.create(capacities)
+    def fresh(cls, config: Config, path: Path | None, found: Found) -> Household:
+        """With what systemd has kept, as far as it can be used.
+
+        Raises `BindError`, `SlotsFull`, `ValueError` or `OSError`, and then leaves nothing.
+        """
+        memory, slots = revive(found.memory, config) or _new_memory(config)
         try:
-            sockets = Sockets(config, worker_count(config), inherited)
+            sockets = Sockets(config, worker_count(config), found.sockets, found.lent)
         except BaseException:
             memory.close()
             raise
@@ -165,3 +167,10 @@ class Household:
         """Give back everything that the system lent; the children must be gone."""
         self.sockets.close()
         self.memory.close()
+
+
+def _new_memory(config: Config) -> tuple[Memory, Slots]:
+    capacities = catalog.capacities(config, worker_count(config))
+    slots = Slots(capacities)
+    catalog.assign(config, slots)
+    return Memory.create(capacities), slots
