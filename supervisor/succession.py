@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from shardproxy.shm.segment import ForeignLayout, Segment
 from shardproxy.shm.slots import Slots, SlotsFull
 from shardproxy.supervisor import catalog
 from shardproxy.supervisor import record as records
-from shardproxy.supervisor.care import Care
+from shardproxy.supervisor.care import DRAIN_GRACE_NS, Care, condemn
 from shardproxy.supervisor.memory import Memory
 from shardproxy.supervisor.operations import Operation, Outcome
 from shardproxy.supervisor.record import ChildRecord, Record
@@ -63,9 +64,11 @@ def adopt(record: Record) -> tuple[Household, Former]:
     path = Path(record.path) if record.path else None
     home = Household(config, path, memory, slots, sockets)
     home.generation, home.version, home.phase = record.generation, record.version, Phase.SERVING
+    # As many as there were at least: if fewer are wanted, scaling down afterwards empties their queues.
+    home.set_workers(max(former.workers, worker_count(config)))
     try:
+        sockets.resize(len(home.workers))
         home.change = sockets.prepare(config)
-        sockets.resize(max(former.workers, worker_count(config)))
     except BindError as error:
         former.problem = str(error)
     return home, former
@@ -81,7 +84,8 @@ def settle(record: Record, home: Household, former: Former, care: Care) -> Post 
         if each.is_current:
             former.posts.append(post)
         else:
-            care.drain(post, time.monotonic_ns() + home.config.drain_timeout)
+            patience_ns = home.config.drain_timeout + DRAIN_GRACE_NS
+            condemn(child, time.monotonic_ns() + patience_ns, "it has not drained in time")
         if record.asker is not None and record.asker[0] == each.pid:
             asker = post
     return asker
@@ -90,10 +94,11 @@ def settle(record: Record, home: Household, former: Former, care: Care) -> Post 
 class Succession(Operation):
     """From the birth of the new generation to the end of the old one's service, or back."""
 
-    def __init__(self, home: Household, care: Care, former: Former) -> None:
+    def __init__(self, home: Household, care: Care, former: Former, scale: Callable[[int], None]) -> None:
         self._home = home
         self._care = care
         self._former = former
+        self._scale = scale
         self._new = list(home.posts)
         self._deadline_ns = 0
 
@@ -123,11 +128,13 @@ class Succession(Operation):
         binds = {listener.bind for listener in home.config.listeners}
         all_stay = all(listener.bind in binds for listener in former.config.listeners)
         for post in former.posts:
-            self._care.drain(post, deadline_ns, is_succeeded=all_stay and post.index < len(home.workers))
+            self._care.drain(post, deadline_ns, is_succeeded=all_stay)
         if home.change is not None:
             home.sockets.commit(home.change)
         home.change = None
-        home.sockets.resize(len(home.workers))
+        wanted = worker_count(home.config)
+        if wanted < len(home.workers):
+            self._scale(wanted)
         return Outcome(True, f"generation {home.generation} serves; {len(former.posts) - 1} former workers drain")
 
     def _go_back(self, now_ns: int, why: str) -> Outcome:
@@ -137,6 +144,8 @@ class Succession(Operation):
         home.dismiss(self._new)
         home.leaving = [post for post in home.leaving if post not in former.posts]
         home.posts = former.posts
+        for post in home.posts:
+            post.fork_at_ns = 0 if post.child is None else None
         home.config, home.version = former.config, former.version
         if former.memory is not None:
             home.memory, home.slots = former.memory, former.slots
@@ -166,7 +175,7 @@ def _former(record: Record, config: Config) -> Former:
 def _memory(record: Record, config: Config, former: Former) -> tuple[Memory, Slots]:
     """The memory that is there, if it has room for the new configuration; otherwise a fresh one beside it."""
     wanted = catalog.capacities(config, worker_count(config))
-    if former.memory is not None and former.memory.pool.free > worker_count(config):
+    if former.memory is not None and former.memory.pool.free > max(former.workers, worker_count(config)):
         slots = Slots.restored(former.memory.segment.capacities, record.names)
         try:
             catalog.assign(config, slots)

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from tests.load import Background, Tally
-from tests.proxykit import Proxy, eventually, origins, proxy
+from tests.proxykit import Proxy, eventually, free_port, origins, proxy
 
 CONFIGURATION = """
 workers: 2
@@ -88,6 +88,24 @@ def test_hot_restarts_under_load_lose_nothing_and_leave_nothing(tmp_path: Path, 
 @pytest.mark.long
 def test_fifty_hot_restarts_under_load_lose_nothing_and_leave_nothing(tmp_path: Path, origin: str) -> None:
     hot_restarts(tmp_path, origin, 50)
+
+
+@pytest.mark.parametrize(("before", "after"), [(1, 3), (3, 1)])
+def test_a_hot_restart_takes_the_changed_file(before: int, after: int, tmp_path: Path, origin: str) -> None:
+    with running(tmp_path, origin, CONFIGURATION.replace("workers: 2", f"workers: {before}")) as started:
+        file, second = next(tmp_path.glob("*.yaml")), free_port()
+        text = file.read_text().replace(f"workers: {before}", f"workers: {after}")
+        file.write_text(text.replace("clusters:", f"  - {{bind: '127.0.0.1:{second}', routes: [ROUTE]}}\nclusters:")
+                        .replace("ROUTE", "{match: {prefix: /}, cluster: app}"))  # fmt: skip
+        with Background(started.port) as load:
+            traffic_flows(load.tally)
+            restart(started, 2)
+            with Background(second, clients=2) as other:
+                traffic_flows(other.tally)
+            eventually(lambda: only_the_new_generation_lives(started, after), f"{after} workers")
+        nothing_was_lost(load.tally)
+        nothing_was_lost(other.tally)
+        assert started.is_ready()
 
 
 def test_more_workers_and_fewer_again_under_load_lose_nothing(tmp_path: Path, origin: str) -> None:
