@@ -33,6 +33,7 @@ from shardproxy.supervisor import record as records
 from shardproxy.supervisor import succession, systemd
 from shardproxy.supervisor.care import DRAIN_GRACE_NS, Care
 from shardproxy.supervisor.children import Entries
+from shardproxy.supervisor.helm import Helm
 from shardproxy.supervisor.herald import Herald
 from shardproxy.supervisor.memory import SUPERVISOR_ROW
 from shardproxy.supervisor.operations import NEWS, Makers, Operations, Request
@@ -115,6 +116,7 @@ class Supervisor:
         self._herald = Herald(home, manager)
         self._operations = Operations(home, self._care, self._herald, self._makers(), self._drain_as_asked)
         self._care.audience = self._operations
+        self._helm = Helm(home)
         self._scales = Scales(home)
         self._leave_at_ns: int | None = None
         self._exit_code = OK
@@ -144,6 +146,7 @@ class Supervisor:
 
     def close(self) -> None:
         """Give back everything that the system lent."""
+        self._helm.close()
         self._herald.close()
         self._home.close()
 
@@ -176,11 +179,14 @@ class Supervisor:
         self._operations.go_on(now_ns)
         self._go_on(now_ns)
         self._care.tend(now_ns)
+        if self._home.phase in (Phase.SERVING, Phase.LEAVING):
+            self._helm.turn(now_ns)
 
     def _wait_s(self) -> float:
         now_ns = time.monotonic_ns()
         leave_ns = [self._leave_at_ns] if self._leave_at_ns is not None else []
-        own_ns = [now_ns + LONGEST_WAIT_NS, *self._scales.due_ns(), *self._herald.due_ns(), *leave_ns]
+        steer_ns = self._helm.due_ns() if self._home.phase in (Phase.SERVING, Phase.LEAVING) else []
+        own_ns = [now_ns + LONGEST_WAIT_NS, *self._scales.due_ns(), *self._herald.due_ns(), *leave_ns, *steer_ns]
         moments = [*own_ns, *self._care.due_ns(), *self._operations.due_ns()]
         return max(0, min(moments) - now_ns) / 1e9
 

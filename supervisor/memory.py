@@ -70,5 +70,9 @@ class Memory:
         self.rows.release(row)
         self.pool.give_back(row)
 
+    def connections(self, gauge: int, row: int) -> int:
+        """What the process of `row` has counted there."""
+        return self._gauges.row_value(gauge, row)
+
     def close(self) -> None:
         self.segment.close()

@@ -85,7 +85,6 @@ class Scale(Operation):
 
     def _send_home(self, now_ns: int) -> None:
         deadline_ns = now_ns + self._home.config.drain_timeout
-        self._home.sockets.resize(self._workers)
         for post in self._leaving:
             self._care.drain(post, deadline_ns)
         self._leaving = [post for post in self._leaving if post.child is not None]
@@ -103,5 +102,7 @@ class Scale(Operation):
         """Whoever is leaving leaves; the stop that is about to come takes care of the rest."""
 
     def _finish(self) -> Outcome:
+        """Our copies of the sockets go last: as long as one is open it belongs to the group that is steered."""
+        self._home.sockets.resize(self._workers)
         count = len(self._home.workers)
         return Outcome(True, f"{count} worker{'' if count == 1 else 's'}")
