@@ -63,6 +63,10 @@ class Herald:
         if what in _RELOADS:
             self._manager.ready(f"{what}: {text}")
 
+    def keep_only(self, workers: int) -> None:
+        """The sockets of the workers beyond are about to close; who connected to a copy of systemd's would be lost."""
+        self._keep(workers)
+
     def stopping(self, at_most_ns: int) -> None:
         self._manager.stopping("draining", at_most_ns)
 
@@ -71,7 +75,7 @@ class Herald:
             os.close(self._plan_fd)
             self._plan_fd = -1
 
-    def _keep(self) -> None:
+    def _keep(self, workers: int | None = None) -> None:
         if not self._manager.is_there:
             return
         try:
@@ -80,7 +84,7 @@ class Herald:
             logger.warning("systemd cannot be given the names of the shared memory: %s", error.strerror)
             return
         memory = {SEGMENT: self._home.memory.segment.fd, PLAN: self._plan_fd}
-        self._manager.keep(self._home.sockets.by_address(), memory)
+        self._manager.keep(self._home.sockets.by_address(workers), memory)
 
     def _write_plan(self) -> None:
         home = self._home

@@ -151,12 +151,12 @@ class Supervisor:
         self._home.close()
 
     def _makers(self) -> Makers:
-        home, care = self._home, self._care
+        home, care, herald = self._home, self._care, self._herald
         return {
             "reload": lambda request: Reload(home, care, self._scale),
             "restart": lambda request: Restart(home, care, request),
             "recycle": lambda request: Recycle(home, care, request.subject or home.workers[0]),
-            "scale": lambda request: Scale(home, care, request.workers or 0),
+            "scale": lambda request: Scale(home, care, herald, request.workers or 0),
         }
 
     def _scale(self, workers: int) -> None:

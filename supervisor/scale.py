@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from shardproxy.control.messages import Message, Released
 from shardproxy.supervisor.care import Care
+from shardproxy.supervisor.herald import Herald
 from shardproxy.supervisor.operations import Operation, Outcome
 from shardproxy.supervisor.sockets import BindError
 from shardproxy.supervisor.state import Household, Post
@@ -23,9 +24,10 @@ EARLY_ENDS = 5
 class Scale(Operation):
     """That there be `workers` workers."""
 
-    def __init__(self, home: Household, care: Care, workers: int) -> None:
+    def __init__(self, home: Household, care: Care, herald: Herald, workers: int) -> None:
         self._home = home
         self._care = care
+        self._herald = herald
         self._workers = workers
         self._coming: list[Post] = []
         self._leaving: list[Post] = []
@@ -84,6 +86,7 @@ class Scale(Operation):
         return None
 
     def _send_home(self, now_ns: int) -> None:
+        self._herald.keep_only(self._workers)
         deadline_ns = now_ns + self._home.config.drain_timeout
         for post in self._leaving:
             self._care.drain(post, deadline_ns)

@@ -137,11 +137,11 @@ class Sockets:
         """By the listener's name."""
         return {name: self._groups[address] for name, address in self._names.items()}
 
-    def by_address(self) -> Iterator[tuple[Address, Sequence[socket.socket]]]:
-        """Everything, the admin interface first: what another generation can inherit."""
+    def by_address(self, workers: int | None = None) -> Iterator[tuple[Address, Sequence[socket.socket]]]:
+        """Everything, the admin interface first: what another generation can inherit.  `workers`: only of so many."""
         yield self._admin.address, self._admin.sockets
         for group in self._groups.values():
-            yield group.address, group.sockets
+            yield group.address, group.sockets[:workers]
 
     def keep_only(self, mine: Mapping[str, socket.socket]) -> None:
         """In a child: close all sockets but `mine`.  Files stay, they belong to the supervisor."""

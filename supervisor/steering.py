@@ -42,9 +42,14 @@ PART = 16
 # ... and over those that end in this time.  A connection counts only when its handshake is over, one round trip after
 # it was steered: evening out faster than that would overshoot to and fro.
 HORIZON_NS = 200_000_000
+# Where nothing is left to chance there is less to even out, and so it can be done more slowly.
+CALM = 4
 
 # struct tcp_info: of a listening socket, tcpi_unacked is how many wait to be accepted.
 _WAITING = struct.Struct("=24xI")
+
+# How often to look until two looks agree.
+LOOKS = 3
 
 Counts = Sequence[int | None]
 
@@ -120,7 +125,7 @@ class Steering:
         self._forget_counting()
 
     def _follow(self, current: list[int]) -> None:
-        if sum(current) == 0 or len(current) < 2:
+        if sum(current) == 0:
             self.detach()
         elif not self._count(current):
             _attach(self._sockets[0], program(current))
@@ -171,16 +176,30 @@ class Course:
 
     def follow(self, now_ns: int) -> int:
         """Steer by what is the case now; returns after how long to look again."""
-        counts, waiting = self._counts(), self.steering.waiting()
-        waiting += [0] * (len(counts) - len(waiting))
-        loads = [None if count is None else count + more for count, more in zip(counts, waiting, strict=False)]
+        counts, waiting = self._look()
+        loads = [None if count is None else count + more for count, more in zip(counts, waiting, strict=True)]
         held, came = sum(load or 0 for load in loads), self._accepted() + sum(waiting)
         arrived = max(0, came - self._came)
         ended = max(0, self._held + arrived - held)
         self._came, self._held = came, held
         self._remember(arrived, ended, now_ns)
-        self.steering.update(shares(loads, max(len(loads), 2 * arrived, held // PART, round(self._ended))))
+        self.steering.update(shares(loads, self._expected(len(loads), arrived)))
         return self._pause_ns(arrived, now_ns)
+
+    def _look(self) -> tuple[Counts, list[int]]:
+        """Who is held and who waits, at one moment if possible: who is accepted meanwhile would be missed."""
+        counts = self._counts()
+        for _ in range(LOOKS):
+            before, waiting, counts = counts, self.steering.waiting(), self._counts()
+            if before == counts:
+                break
+        waiting = waiting[: len(counts)]
+        return counts, waiting + [0] * (len(counts) - len(waiting))
+
+    def _expected(self, workers: int, arrived: int) -> int:
+        """Over how many more connections to even out what is uneven now."""
+        few = max(workers, 2 * arrived, self._held // PART, round(self._ended))
+        return few * CALM if self.steering.leaves_nothing_to_chance else few
 
     def _pause_ns(self, arrived: int, now_ns: int) -> int:
         if now_ns - self._moved_ns >= HORIZON_NS:

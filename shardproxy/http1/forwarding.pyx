@@ -12,7 +12,7 @@ import ipaddress
 
 from libc.stdint cimport int64_t, uint32_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memcmp, memcpy, memset
+from libc.string cimport memchr, memcmp, memcpy, memset
 
 from .grammar cimport is_space, trim_space
 from .names cimport FIELD_X_FORWARDED_FOR
@@ -28,7 +28,7 @@ cdef bint read_ip(text p, Py_ssize_t n, Ip* ip) noexcept nogil:
     """The address that the text is, and nothing but it; an IPv4-mapped one counts as IPv4."""
     cdef char[46] buffer
     ip.bits = 0
-    if n <= 0 or n > ADDRESS_TEXT:
+    if n <= 0 or n > ADDRESS_TEXT or memchr(p, 0, n) != NULL:
         return False
     memcpy(buffer, p, n)
     buffer[n] = 0

@@ -18,9 +18,10 @@ cdef struct ProxyHeader:
     uint16_t source_port
     uint16_t destination_port
 
-# OK, NEED_MORE, or BAD_PROXY_HEADER as soon as a byte is wrong
+# OK, NEED_MORE, or BAD_PROXY_HEADER as soon as a byte is wrong.  Only after OK does `header` mean anything.
 cdef int scan_proxy_header(text p, Py_ssize_t n, ProxyHeader* header) noexcept nogil
 cdef bytes source_text(const ProxyHeader* header)
 cdef bytes destination_text(const ProxyHeader* header)
-# The header for a new connection; ends that are no IP addresses make one that names nobody.
+# The header of version 1, otherwise 2, for a new connection; ends that are no IP addresses with ports make one that names
+# nobody.
 cdef bytes proxy_header(int version, bytes source, int source_port, bytes destination, int destination_port)
