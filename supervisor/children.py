@@ -32,7 +32,8 @@ from shardproxy.control.channel import Channel
 from shardproxy.control.seat import ADMIN, Seat
 from shardproxy.observe import log
 from shardproxy.shm.rows import Kind, Rows
-from shardproxy.supervisor import signals
+from shardproxy.supervisor import affinity, privileges, signals
+from shardproxy.supervisor.privileges import Identity, PrivilegeError
 from shardproxy.supervisor.state import Child, Household, Post
 from shardproxy.supervisor.watch import Watch
 
@@ -65,12 +66,21 @@ class Entries:
         return cast(Callable[[Seat], int], getattr(import_module(module), function))
 
 
+@dataclass(frozen=True)
+class Body:
+    """Who a child is to the system (None: who we are), and on which CPUs it runs (none: on any)."""
+
+    identity: Identity | None
+    cpus: set[int]
+
+
 def fork(home: Household, post: Post, entries: Entries, leave: Callable[[Seat], None]) -> Child:
     """Fill `post` with a new process; raises `OSError` if the system refuses one.
 
     `leave` closes, in the child, whatever the supervisor holds open that is not in the child's seat.
     """
     ours, theirs = Channel.pair()
+    body = Body(home.identity, _cpus(home, post))
     seat = _seat(home, post, home.memory.pool.take(), theirs)
     born_ns = time.monotonic_ns()
     gc.collect()
@@ -84,7 +94,7 @@ def fork(home: Household, post: Post, entries: Entries, leave: Callable[[Seat], 
         raise
     if pid == 0:
         ours.close()
-        _live(seat, entries, leave)
+        _live(seat, entries, body, leave)
     theirs.close()
     watch = Watch(max(home.config.watchdog, START_PATIENCE_NS), born_ns)
     return Child(pid, seat.row, ours, born_ns, watch, home.memory, home.generation)
@@ -126,13 +136,23 @@ def _seat(home: Household, post: Post, row: int, channel: Channel) -> Seat:
     )
 
 
-def _live(seat: Seat, entries: Entries, leave: Callable[[Seat], None]) -> NoReturn:
+def _cpus(home: Household, post: Post) -> set[int]:
+    """Where the child of `post` may run; an empty set is anywhere."""
+    if post.kind != "worker":
+        return set()
+    count = max(len(home.workers), post.index + 1)
+    return affinity.assign(count, affinity.available(), home.config.cpu_affinity)[post.index]
+
+
+def _live(seat: Seat, entries: Entries, body: Body, leave: Callable[[Seat], None]) -> NoReturn:
     """All of a child's life.  Whatever happens, it ends here and never returns into the supervisor's loop."""
     code = 1
     try:
         leave(seat)
         _close_all_but(_descriptors(seat))
-        code = _serve(seat, entries)
+        code = _serve(seat, entries, body)
+    except PrivilegeError as reason:
+        logger.critical("%s cannot begin: %s", seat.name, reason)
     except SystemExit as wish:
         code = wish.code if isinstance(wish.code, int) else int(wish.code is not None)
     except BaseException:
@@ -144,14 +164,19 @@ def _live(seat: Seat, entries: Entries, leave: Callable[[Seat], None]) -> NoRetu
         os._exit(code & 0xFF)
 
 
-def _serve(seat: Seat, entries: Entries) -> int:
+def _serve(seat: Seat, entries: Entries, body: Body) -> int:
+    """What is imported is imported before the privileges go: the user may not be able to read it."""
     random.seed()
     faulthandler.enable(file=2)
     faulthandler.register(signals.STACKS, file=2, all_threads=True)
     log.setup(seat.config.log, seat.name)
     Rows(seat.segment).claim(seat.row, os.getpid(), seat.generation, _KINDS[seat.kind])
     seat.slots.seal()
-    return entries.load(seat)(seat) or 0
+    serve = entries.load(seat)
+    affinity.apply(body.cpus)
+    if body.identity is not None:
+        privileges.drop(body.identity)
+    return serve(seat) or 0
 
 
 def _descriptors(seat: Seat) -> list[int]:

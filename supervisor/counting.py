@@ -77,7 +77,6 @@ class Counting:
                 raise
         finally:
             os.close(map_fd)
-        self._table.madvise(mmap.MADV_DONTFORK)  # it is the supervisor's alone
 
     def __repr__(self) -> str:
         return f"<Counting position={self.position} lines={self._lines}>"

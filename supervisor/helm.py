@@ -6,7 +6,6 @@ hot restart both workers of a socket count, since both accept on it.
 
 from __future__ import annotations
 
-import time
 from functools import partial
 
 from shardproxy.shm import names
@@ -29,7 +28,7 @@ class Helm:
     def turn(self, now_ns: int) -> None:
         """Look where the next connections are to go, if it is time to."""
         self._follow_changes()
-        self._steersman.steer(now_ns, time.monotonic_ns)
+        self._steersman.steer(now_ns)
 
     def close(self) -> None:
         for course in self._steersman.courses:

@@ -29,14 +29,16 @@ from shardproxy.control.messages import Wish
 from shardproxy.observe import log
 from shardproxy.shm.rows import State
 from shardproxy.shm.slots import SlotsFull
+from shardproxy.supervisor import descriptors, succession, systemd
 from shardproxy.supervisor import record as records
-from shardproxy.supervisor import succession, systemd
 from shardproxy.supervisor.care import DRAIN_GRACE_NS, Care
 from shardproxy.supervisor.children import Entries
 from shardproxy.supervisor.helm import Helm
 from shardproxy.supervisor.herald import Herald
 from shardproxy.supervisor.memory import SUPERVISOR_ROW
 from shardproxy.supervisor.operations import NEWS, Makers, Operations, Request
+from shardproxy.supervisor.pidfile import PidFile, PidFileError
+from shardproxy.supervisor.privileges import PrivilegeError
 from shardproxy.supervisor.record import Record
 from shardproxy.supervisor.recycle import Recycle, Scales
 from shardproxy.supervisor.reexec import Restart
@@ -70,13 +72,21 @@ def run(config: Config, path: Path | None = None, entries: Entries | None = None
     """
     log.setup(config.log, "supervisor")
     with Signals() as marks:
+        descriptors.raise_limit()
         found = systemd.inherited()
         try:
             home = Household.fresh(config, path, found)
-        except (BindError, SlotsFull, ValueError, OSError) as error:
+        except (BindError, SlotsFull, PrivilegeError, ValueError, OSError) as error:
             logger.critical("cannot start: %s", error)
             return FAILED
-        return _serve(Supervisor(home, marks, entries or Entries.default(), Manager(found)))
+        supervisor = Supervisor(home, marks, entries or Entries.default(), Manager(found))
+        try:
+            supervisor.sit_down()
+        except (PidFileError, OSError) as error:
+            logger.critical("cannot start: %s", error)
+            supervisor.close()
+            return FAILED
+        return _serve(supervisor)
 
 
 def resume(entries: Entries | None = None) -> int:
@@ -92,6 +102,10 @@ def resume(entries: Entries | None = None) -> int:
             return FAILED
         log.setup(home.config.log, "supervisor")
         supervisor = Supervisor(home, marks, entries or Entries.default(), Manager())
+        try:
+            supervisor.sit_down()
+        except (PidFileError, OSError) as error:
+            logger.error("%s", error)  # and serve on, now that the former code is gone
         supervisor.succeed(record, former)
         return _serve(supervisor)
 
@@ -120,7 +134,16 @@ class Supervisor:
         self._scales = Scales(home)
         self._leave_at_ns: int | None = None
         self._exit_code = OK
+        self._pid_file: PidFile | None = None
+
+    def sit_down(self) -> None:
+        """Take the row, what files there are, and the pid file.  Raises `PidFileError` or `OSError`."""
+        home = self._home
         home.sit_down()
+        if home.config.pid_file:
+            self._pid_file = PidFile.write(Path(home.config.pid_file))
+        if warning := descriptors.enough_for(home.config):
+            logger.warning("%s", warning)
 
     def succeed(self, record: Record, former: Former) -> None:
         """A hot restart goes on: the children of `former` serve until ours are ready."""
@@ -146,6 +169,8 @@ class Supervisor:
 
     def close(self) -> None:
         """Give back everything that the system lent."""
+        if self._pid_file is not None:
+            self._pid_file.remove()
         self._helm.close()
         self._herald.close()
         self._home.close()

@@ -21,6 +21,7 @@ from shardproxy.config.schema import Config, worker_count
 from shardproxy.shm.segment import Segment
 from shardproxy.shm.slots import Slots
 from shardproxy.supervisor import catalog
+from shardproxy.supervisor.privileges import Identity
 
 _ENVIRONMENT = "SHARDPROXY_PREFLIGHT"
 _MOST_WORDS = 2000  # of the reason, in characters
@@ -99,6 +100,8 @@ def _build(config: Config) -> None:
     from shardproxy.controller.main import serve  # noqa: F401 - importing it is the point
     from shardproxy.worker.rehearsal import rehearse
 
+    if config.user:
+        Identity.find(config.user)
     capacities = catalog.capacities(config, worker_count(config))
     slots = Slots(capacities)
     catalog.assign(config, slots)

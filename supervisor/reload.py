@@ -24,7 +24,7 @@ from shardproxy.control.messages import Abort, Applied, Commit, Message, Prepare
 from shardproxy.control.plan import Plan
 from shardproxy.observe import log
 from shardproxy.shm.slots import Slots, SlotsFull
-from shardproxy.supervisor import catalog
+from shardproxy.supervisor import catalog, descriptors
 from shardproxy.supervisor.care import Care, condemn
 from shardproxy.supervisor.operations import Operation, Outcome
 from shardproxy.supervisor.sockets import BindError, Change
@@ -141,6 +141,10 @@ class Reload(Operation):
         home, plan = self._home, self._plan
         home.config, home.slots, home.version = plan.config, plan.slots, plan.version
         home.sockets.commit(self._change)
+        if home.identity is not None:
+            home.sockets.give_files_to(home.identity)
+        if warning := descriptors.enough_for(home.config):
+            logger.warning("%s", warning)
         log.setup(home.config.log, "supervisor")
         self._step, self._deadline_ns = Step.COMMIT, now_ns + PATIENCE_NS
         self._awaited = [post for post in home.posts if post.child is not None]
@@ -179,8 +183,13 @@ def read(home: Household) -> Config:
         config = load(home.path)
     except ConfigErrors as errors:
         raise Refusal(str(errors)) from None
-    if config.admin.bind != home.config.admin.bind:
-        raise Refusal("admin.bind can only be changed by a restart (shardproxy restart)")
+    for key, was, wanted in (
+        ("admin.bind", home.config.admin.bind, config.admin.bind),
+        ("user", home.config.user, config.user),
+        ("pid_file", home.config.pid_file, config.pid_file),
+    ):
+        if was != wanted:
+            raise Refusal(f"{key} can only be changed by a restart (shardproxy restart)")
     rows = home.memory.segment.capacities.rows
     if 1 + 2 * (worker_count(config) + 1) > rows:
         raise Refusal(f"the shared memory has {rows} rows, too few for that many workers; restart (shardproxy restart)")

@@ -17,6 +17,7 @@ from pathlib import Path
 from shardproxy.config.schema import Config
 from shardproxy.config.units import Address
 from shardproxy.supervisor.binding import bind_tcp, bind_unix, wait_until_free, why
+from shardproxy.supervisor.privileges import Identity, own
 
 # Sockets that are there already, by address, in the order in which they were bound: a former generation's, systemd's.
 Inherited = Mapping[Address, Sequence[socket.socket]]
@@ -142,6 +143,12 @@ class Sockets:
         yield self._admin.address, self._admin.sockets
         for group in self._groups.values():
             yield group.address, group.sockets[:workers]
+
+    def give_files_to(self, identity: Identity) -> None:
+        """Unix sockets belong to whom the workers run as.  Raises `OSError`."""
+        for group in [self._admin, *self._groups.values()]:
+            if group.inode is not None:
+                own(Path(group.address.path), identity)
 
     def keep_only(self, mine: Mapping[str, socket.socket]) -> None:
         """In a child: close all sockets but `mine`.  Files stay, they belong to the supervisor."""

@@ -20,6 +20,7 @@ from shardproxy.shm.slots import Slots
 from shardproxy.supervisor import catalog
 from shardproxy.supervisor.backoff import Backoff
 from shardproxy.supervisor.memory import SUPERVISOR_ROW, Memory
+from shardproxy.supervisor.privileges import Identity
 from shardproxy.supervisor.revival import revive
 from shardproxy.supervisor.sockets import Change, Sockets
 from shardproxy.supervisor.systemd import Found
@@ -94,6 +95,7 @@ class Household:
         self.phase = Phase.STARTING
         self.generation = 1
         self.version = 1
+        self.identity = Identity.find(config.user) if config.user else None
         self.is_changing = False
         self.change: Change | None = None
         self.leaving: list[Post] = []
@@ -104,8 +106,10 @@ class Household:
     def fresh(cls, config: Config, path: Path | None, found: Found) -> Household:
         """With what systemd has kept, as far as it can be used.
 
-        Raises `BindError`, `SlotsFull`, `ValueError` or `OSError`, and then leaves nothing.
+        Raises `BindError`, `SlotsFull`, `PrivilegeError`, `ValueError` or `OSError`, and then leaves nothing.
         """
+        if config.user:
+            Identity.find(config.user)  # before anything is bound
         memory, slots = revive(found.memory, config) or _new_memory(config)
         try:
             sockets = Sockets(config, worker_count(config), found.sockets, found.lent)
@@ -162,6 +166,8 @@ class Household:
         rows.claim(SUPERVISOR_ROW, os.getpid(), self.generation, Kind.SUPERVISOR)
         rows.set_state(SUPERVISOR_ROW, State.READY)
         rows.beat(SUPERVISOR_ROW, time.monotonic_ns())
+        if self.identity is not None:
+            self.sockets.give_files_to(self.identity)
 
     def close(self) -> None:
         """Give back everything that the system lent; the children must be gone."""

@@ -19,6 +19,7 @@ import logging
 import math
 import socket
 import struct
+import time
 from array import array
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -215,6 +216,7 @@ class Course:
         if arrived or ended:
             self._moved_ns = now_ns
 
+
 class Steersman:
     """Steers along all `courses`; has no thread: `steer` is to be called when `due_ns` has come, or at any time."""
 
@@ -229,12 +231,18 @@ class Steersman:
         """When `steer` has something to do, CLOCK_MONOTONIC; never, if there is nothing to steer."""
         return [self._due_ns] if self.courses else []
 
-    def steer(self, now_ns: int, clock: Callable[[], int]) -> None:
-        """Look at everything, if it is time to.  `clock` is that of `now_ns`."""
+    def hurry(self) -> None:
+        """Something has changed that `counts` will tell: a worker has died, is ready, or is to get no more."""
+        self._due_ns = 0
+
+    def steer(self, now_ns: int, clock: Callable[[], int] = time.monotonic_ns) -> None:
+        """Look at everything, if it is time to; `clock` tells what that costs."""
         if now_ns < self._due_ns:
             return
+        began_ns = clock()
         pauses_ns = [course.follow(now_ns) for course in self.courses]
-        self._due_ns = now_ns + max(min(pauses_ns, default=QUIET_NS), FEWEST_PAUSES * (clock() - now_ns))
+        cost_ns = clock() - began_ns
+        self._due_ns = now_ns + max(min(pauses_ns, default=QUIET_NS), FEWEST_PAUSES * cost_ns)
 
 
 def _attach(member: socket.socket, code: bytes) -> None:

@@ -15,6 +15,7 @@ import ipaddress
 import logging
 import os
 import re
+import select
 import socket
 import stat
 import time
@@ -136,19 +137,35 @@ class Manager:
     def keep(self, groups: Groups, memory: Mapping[str, int]) -> bool:
         """Make the store hold exactly these; what it has is not sent again, and lent sockets never are.
 
-        To be called before `ready`, and whenever the sockets have changed.  After a hot restart the first call must be
-        with all that the former code had: it is how a new `Manager` learns what the store holds.
+        To be called before `ready`, and whenever the sockets have changed; before the worker of a socket that goes lets
+        go of it, or whoever connects in between waits before a socket that only systemd has, and is reset with it.
+        After a hot restart the first call must be with all that the former code had: it is how a new `Manager` learns
+        what the store holds.
         """
         if not self.is_there:
             return False
         wanted = {**_named(groups, self.lent), **memory}
         now = {name: _identity(fd) for name, fd in wanted.items()}
         outdated = [name for name, identity in self._stored.items() if now.get(name) != identity]
-        return all(self.forget(name) for name in outdated) and all(
-            self.store(name, fd) for name, fd in wanted.items() if name not in self._stored
-        )
+        if not all(self.forget(name) for name in outdated):
+            return False
+        if outdated:
+            self._await_reading()
+        return all(self.store(name, fd) for name, fd in wanted.items() if name not in self._stored)
 
     # Inside --------------------------------------------------------------------------------------------------------
+
+    def _await_reading(self) -> None:
+        """Until systemd has acted on all that it was told: then it closes its copy of a pipe's end."""
+        with suppress(OSError):
+            reading, writing = os.pipe()
+            is_told = self._tell("BARRIER=1", descriptors=[writing])
+            os.close(writing)
+            end = select.poll()
+            end.register(reading, select.POLLHUP)
+            if is_told and not end.poll(PATIENCE_S * 1000):
+                logger.warning("systemd does not act on what it is told")
+            os.close(reading)
 
     def _tell(self, *lines: str, descriptors: Sequence[int] = ()) -> bool:
         if self._address is None:
@@ -192,10 +209,9 @@ def stored_name(address: Address, index: int) -> str:
 
     The name restores the order only: what the address is, the socket itself says best.
     """
-    name = f"listen.{index}.{quote(str(address), safe='/[]')}"
-    if len(name) <= MOST_NAME:
-        return name
-    return f"listen.{index}.{hashlib.sha256(str(address).encode()).hexdigest()}"
+    where = os.fsencode(str(address))
+    name = f"listen.{index}.{quote(where, safe='/[]')}"
+    return name if len(name) <= MOST_NAME else f"listen.{index}.{hashlib.sha256(where).hexdigest()}"
 
 
 def _index(name: str) -> int | None:
@@ -294,7 +310,7 @@ def _remember_lent(lent: frozenset[Address]) -> frozenset[Address]:
         with suppress(ValueError):
             lent = frozenset(parse_address(unquote(word)) for word in words)
     if lent:
-        os.environ[_LENT] = " ".join([str(os.getpid()), *(quote(str(address)) for address in lent)])
+        os.environ[_LENT] = " ".join([str(os.getpid()), *(quote(os.fsencode(str(address))) for address in lent)])
     return lent
 
 

@@ -7,10 +7,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
 import logging
-import resource
 import time
 
 import uvloop
@@ -38,20 +36,12 @@ GC_THRESHOLDS = (50_000, 20, 50)
 def serve(seat: Seat) -> int:
     """The entry of a worker process; returns its exit code."""
     gc.set_threshold(*GC_THRESHOLDS)
-    raise_descriptor_limit()
     loop = uvloop.new_event_loop()
     try:
         loop.run_until_complete(Worker(seat, loop).run())
     finally:
         loop.close()
     return 0
-
-
-def raise_descriptor_limit() -> None:
-    """As many descriptors as the system lets us have: each exchange needs two."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.suppress(OSError, ValueError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 class Worker:

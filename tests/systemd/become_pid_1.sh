@@ -38,8 +38,10 @@ chmod 1777 "$root/tmp"
 for each in "null 3" "zero 5" "full 7" "random 8" "urandom 9"; do
     mknod -m 666 "$root/dev/${each% *}" c 1 "${each#* }"
 done
-mkdir "$root/dev/shm"
+mkdir "$root"/dev/{shm,pts} # PrivateDevices= gives both on to the service
 chmod 1777 "$root/dev/shm"
+quietly -t devpts -o newinstance,ptmxmode=0666 devpts "$root/dev/pts"
+ln -s pts/ptmx "$root/dev/ptmx"
 ln -s /proc/self/fd "$root/dev/fd"
 
 # Only what the test needs is started: the whiteouts of these are in the tmpfs.

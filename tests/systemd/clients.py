@@ -12,4 +12,5 @@ if __name__ == "__main__":
         print("started", flush=True)
         sys.stdin.read()
     tally = load.tally
-    print(json.dumps({"ok": tally.with_status(200), "all": tally.total, "broken": tally.broken, "refused": tally.refused}))
+    numbers = {"ok": tally.with_status(200), "all": tally.total, "broken": tally.broken, "refused": tally.refused}
+    print(json.dumps(numbers))

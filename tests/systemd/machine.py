@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TypeVar
 
 from tests.proxykit import ROOT, eventually
 
@@ -66,8 +67,8 @@ class Machine:
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--fork", "--uts", "--ipc", "--net"]
-                + ["--kill-child=KILL", "--", "bash", "-c", enter_cgroup, "enter", self._cgroup]
-                + [script, stage, ROOT, sys.base_prefix, site],
+                + ["--kill-child=KILL", "--", "bash", "-c", enter_cgroup, "enter", str(self._cgroup)]
+                + [str(script), str(stage), str(ROOT), sys.base_prefix, site],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -94,7 +95,8 @@ class Machine:
         return 0
 
     def command(self, *words: str) -> list[str]:
-        return ["nsenter", "-t", str(self._init), *_INTO, *_ENVIRONMENT, *words]
+        """`words` as they are run in there; killing it kills also what nsenter has started."""
+        return ["nsenter", "-t", str(self._init), *_INTO, "setpriv", "--pdeathsig", "KILL", *_ENVIRONMENT, *words]
 
     def run(self, *words: str, code: int | None = 0, patience_s: float = 30) -> str:
         """Both outputs; fails the test if it ends otherwise than with `code` (None: with anything)."""
@@ -130,10 +132,13 @@ def _is_removed(folder: Path) -> bool:
     return True
 
 
+M = TypeVar("M", bound=Machine)
+
+
 @contextmanager
-def booted(folder: Path) -> Iterator[Machine]:
+def booted(folder: Path, kind: type[M]) -> Iterator[M]:
     """A machine with shardproxy and its units installed by `systemd/install.sh`.  Raises `NotBooted`."""
-    machine = Machine(folder / "stage")
+    machine = kind(folder / "stage")
     try:
         machine.boot()
         machine.run("/opt/checkout/systemd/install.sh", "/opt/shardproxy")

@@ -9,6 +9,7 @@ import socket
 import string
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -218,7 +219,7 @@ def test_a_descriptor_travels_with_its_name(heard: Listening) -> None:
 
 def stored(heard: Listening) -> list[str]:
     """`+name` and `-name`, as they come until there is nothing more; all descriptors closed."""
-    seen = []
+    seen: list[str] = []
     heard.socket.setblocking(False)
     while True:
         try:
@@ -227,10 +228,12 @@ def stored(heard: Listening) -> list[str]:
             return seen
         for fd in datagram.descriptors:
             os.close(fd)
-        seen.append(("+" if "FDSTORE" in datagram.words else "-") + datagram.words["FDNAME"])
+        if "FDNAME" in datagram.words:
+            seen.append(("+" if "FDSTORE" in datagram.words else "-") + datagram.words["FDNAME"])
 
 
-def test_only_what_has_changed_is_sent(heard: Listening) -> None:
+def test_only_what_has_changed_is_sent(heard: Listening, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(systemd, "PATIENCE_S", 0.01)  # nobody acts on it before it is looked at
     manager = Manager()
     with ExitStack() as stack:
         first, second, third = (stack.enter_context(listener()) for _ in range(3))
@@ -252,6 +255,26 @@ def test_what_was_not_delivered_is_sent_the_next_time(heard: Listening, tmp_path
         (tmp_path / "away").rename(tmp_path / "notify")
         assert manager.keep([], {"segment": fd})
     assert stored(heard) == ["+segment"]
+
+
+def test_what_is_forgotten_is_closed_when_keep_returns(heard: Listening) -> None:
+    acted: list[str] = []
+
+    def act() -> None:
+        for _ in range(3):
+            datagram = heard.take()
+            acted.append(datagram.text.splitlines()[0])
+            for fd in datagram.descriptors:
+                os.close(fd)
+
+    manager = Manager()
+    thread = threading.Thread(target=act)
+    thread.start()
+    with memory() as fd:
+        manager.store("segment", fd)
+    assert manager.keep([], {})
+    assert acted == ["FDSTORE=1", "FDSTOREREMOVE=1", "BARRIER=1"]
+    thread.join(5)
 
 
 # Names
@@ -299,7 +322,7 @@ found, again = inherited(), inherited()
 manager = Manager(found)
 fds = [one.fileno() for group in found.sockets.values() for one in group] + list(found.memory.values())
 print(json.dumps({
-    "sockets": {str(address): [os.fstat(one.fileno()).st_ino for one in group] for address, group in found.sockets.items()},
+    "sockets": {str(at): [os.fstat(one.fileno()).st_ino for one in group] for at, group in found.sockets.items()},
     "memory": {name: os.pread(fd, 100, 0).decode() for name, fd in found.memory.items()},
     "lent": [str(address) for address in manager.lent],
     "again": len(again.sockets) + len(again.memory),
@@ -439,15 +462,18 @@ RESTARTING = """
 import os, sys
 from shardproxy.supervisor.systemd import Manager, inherited
 Manager(inherited())
-os.set_inheritable(3, True)
-os.execv(sys.executable, [sys.executable, "-c", sys.argv[1]])
+os.execv(sys.executable, [sys.executable, "-c", AFTERWARDS])
+"""
+AFTERWARDS = """
+import json
+from shardproxy.supervisor.systemd import Manager
+print(json.dumps({"lent": [str(address) for address in Manager().lent]}))
 """
 
 
 def test_after_a_hot_restart_it_is_still_known_what_is_lent() -> None:
-    child = "import json; from shardproxy.supervisor.systemd import Manager; print(json.dumps({'lent': [*map(str, Manager().lent)]}))"
     with listener() as one:
-        program = RESTARTING.replace("sys.argv[1]", repr(child))
+        program = RESTARTING.replace("AFTERWARDS", repr(AFTERWARDS))
         found = passed([one.fileno()], program, LISTEN_FDNAMES="shardproxy.socket")
         assert found["lent"] == [str(address_of(one))]
 
