@@ -4,7 +4,7 @@ VENV    := .venv
 BIN     := $(VENV)/bin
 SOURCES := setup.py pyproject.toml $(shell find shardproxy -name '*.pyx' -o -name '*.pxd')
 
-.PHONY: run test lint bench fuzz clean
+.PHONY: run test lint bench fuzz install-systemd clean
 
 run: $(VENV)/run.installed
 	$(BIN)/shardproxy demo $(DEMO)
@@ -21,6 +21,10 @@ bench: $(VENV)/bench.installed
 
 fuzz: $(VENV)/test.installed
 	$(BIN)/python -m tests.fuzz.mutate --seconds $(or $(SECONDS),60)
+
+# The units, the user and the directories; PREFIX/bin/shardproxy is the installed program (docs/systemd.md).
+install-systemd:
+	systemd/install.sh $(or $(PREFIX),/opt/shardproxy)
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
