@@ -71,6 +71,12 @@ class Herald:
         self._manager.stopping("draining", at_most_ns)
 
     def close(self) -> None:
+        """The end: what systemd keeps is left to it."""
+        if self._manager.is_there:
+            self._home.sockets.leave_files()
+        self._forget_plan()
+
+    def _forget_plan(self) -> None:
         if self._plan_fd >= 0:
             os.close(self._plan_fd)
             self._plan_fd = -1
@@ -90,7 +96,7 @@ class Herald:
         home = self._home
         if home.version != self._plan_version:
             fd = Plan(home.version, home.config, home.slots).write()
-            self.close()
+            self._forget_plan()
             self._plan_fd, self._plan_version = fd, home.version
 
     def _figures(self) -> str:

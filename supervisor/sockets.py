@@ -205,6 +205,11 @@ class Sockets:
 
     # The end -------------------------------------------------------------------------------------------------------
 
+    def leave_files(self) -> None:
+        """The files of Unix sockets stay when we end: somebody else holds the sockets, and clients still find them."""
+        for group in [self._admin, *self._groups.values()]:
+            group.inode = None
+
     def close_workers(self) -> None:
         """Leave the workers' sockets to the workers: each really closes when its worker closes it."""
         for group in self._groups.values():

@@ -23,6 +23,7 @@ from shardproxy.shm.slots import Slots, SlotsFull
 from shardproxy.supervisor import catalog
 from shardproxy.supervisor import record as records
 from shardproxy.supervisor.care import DRAIN_GRACE_NS, Care, condemn
+from shardproxy.supervisor.herald import Herald
 from shardproxy.supervisor.memory import Memory
 from shardproxy.supervisor.operations import Operation, Outcome
 from shardproxy.supervisor.record import ChildRecord, Record
@@ -94,9 +95,12 @@ def settle(record: Record, home: Household, former: Former, care: Care) -> Post 
 class Succession(Operation):
     """From the birth of the new generation to the end of the old one's service, or back."""
 
-    def __init__(self, home: Household, care: Care, former: Former, scale: Callable[[int], None]) -> None:
+    def __init__(
+        self, home: Household, care: Care, herald: Herald, former: Former, scale: Callable[[int], None]
+    ) -> None:
         self._home = home
         self._care = care
+        self._herald = herald
         self._former = former
         self._scale = scale
         self._new = list(home.posts)
@@ -127,11 +131,12 @@ class Succession(Operation):
         deadline_ns = now_ns + home.config.drain_timeout
         binds = {listener.bind for listener in home.config.listeners}
         all_stay = all(listener.bind in binds for listener in former.config.listeners)
-        for post in former.posts:
-            self._care.drain(post, deadline_ns, is_succeeded=all_stay)
         if home.change is not None:
             home.sockets.commit(home.change)
         home.change = None
+        self._herald.keep_only(len(home.workers))
+        for post in former.posts:
+            self._care.drain(post, deadline_ns, is_succeeded=all_stay)
         wanted = worker_count(home.config)
         if wanted < len(home.workers):
             self._scale(wanted)

@@ -11,6 +11,8 @@ from shardproxy.worker.orders import Orders
 from shardproxy.worker.service import Service
 
 LOOK_S = 0.05
+# Of the loop: uvloop tells of a connection one turn after it has accepted it.
+ARRIVAL_TURNS = 3
 # How long a connection must have been idle before we close it: the request of a busy one may be on its way.
 QUIET_NS = 1_000_000_000
 # When a successor serves already, nothing is waiting for this worker to end; so it can be more patient.
@@ -21,6 +23,8 @@ async def drain(process: Process, service: Service, orders: Orders) -> int:
     """Returns how many requests the deadline has cut.  `orders` may bring the deadline forward, or stop it all."""
     await service.stop_accepting(is_succeeded=orders.is_succeeded)
     orders.tell(Released())
+    for _ in range(ARRIVAL_TURNS):
+        await asyncio.sleep(0)
     service.begin_to_leave()
     quiet_ns = SUCCEEDED_QUIET_NS if orders.is_succeeded else QUIET_NS
     while process.clients and not orders.is_stopped and time.monotonic_ns() < orders.deadline_ns:
