@@ -150,7 +150,8 @@ class Supervisor:
         self._herald.resumes()
         asker = succession.settle(record, self._home, former, self._care)
         request = Request("restart", post=asker, id=record.asker[1] if record.asker else NEWS)
-        self._operations.resume(request, Succession(self._home, self._care, self._herald, former, self._scale), time.monotonic_ns())
+        operation = Succession(self._home, self._care, self._herald, former, self._scale)
+        self._operations.resume(request, operation, time.monotonic_ns())
 
     def serve(self) -> int:
         """Run until everybody has gone; whatever happens, no child is left behind."""
