@@ -9,6 +9,7 @@ would be in every process.
 from __future__ import annotations
 
 import json
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -25,8 +26,22 @@ _Port = click.IntRange(1, 65535)
 _Admin = click.option(
     "--admin", default="http://127.0.0.1:9901", show_default=True, help="Its admin interface, or unix:/PATH."
 )
+
+
+def _number(context: click.Context, parameter: click.Parameter, value: float) -> float:
+    if math.isnan(value):
+        raise click.BadParameter("it is not a number.")
+    return value
+
+
+# A little longer than the controller waits itself, which can say more.
 _Patience = click.option(
-    "--timeout", type=click.FloatRange(min=0.1), default=120.0, show_default=True, help="Seconds to wait for it."
+    "--timeout",
+    type=click.FloatRange(0.1, 86_400.0),
+    callback=_number,
+    default=125.0,
+    show_default=True,
+    help="Seconds to wait for it.",
 )
 
 

@@ -65,6 +65,8 @@ class Controller:
         if self._orders.is_orphan:
             await self._see_the_workers_off()
         self._rows.set_state(self._seat.row, State.DRAINING)
+        self._admin.stop_accepting()  # at once: in a hot restart another controller accepts on the same socket
+        await self._orders.wishes.settled()
         await self._admin.close()
         if isinstance(word, Drain) and not self._orders.is_orphan:
             self._orders.tell(Drained(cut=0))

@@ -26,6 +26,9 @@ from shardproxy.controller.view import View
 from shardproxy.controller.wishes import Wishes
 from shardproxy.observe import log
 
+# To operators who ask meanwhile, or whose answer does not come in time; another controller may be there already.
+LEAVING = "this controller is leaving; ask again, or see /stats for what came of it"
+
 logger = logging.getLogger(__name__)
 
 
@@ -37,7 +40,7 @@ class Orders:
         self._view = view
         self._loop = asyncio.get_running_loop()
         self._plan: Plan | None = None
-        self.wishes = Wishes(self.tell)
+        self.wishes = Wishes(seat.channel.send)
         self.last_word: asyncio.Future[Drain | Stop] = self._loop.create_future()
         self.is_orphan = False
 
@@ -59,7 +62,9 @@ class Orders:
             self._loop.remove_reader(channel.fileno())
             logger.warning("the supervisor is gone; leaving")
             self.is_orphan = True
-            self._leave(Drain(deadline_ns=time.monotonic_ns()))
+            self._leave(
+                Drain(deadline_ns=time.monotonic_ns()), "the supervisor is gone, and did not say what came of it"
+            )
 
     def _obey(self, message: Message, descriptors: list[int]) -> None:
         match message:
@@ -76,7 +81,9 @@ class Orders:
             case Drain() | Stop():
                 self._leave(message)
 
-    def _leave(self, word: Drain | Stop) -> None:
+    def _leave(self, word: Drain | Stop, why: str = LEAVING) -> None:
+        """Also when it is leaving already: the deadline may be another."""
+        self.wishes.close(word.deadline_ns if isinstance(word, Drain) else time.monotonic_ns(), why)
         if not self.last_word.done():
             self.last_word.set_result(word)
 

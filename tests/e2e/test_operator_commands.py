@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import http.client
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.proxykit import PATIENCE_S, Proxy, eventually, free_port, origins, proxy
+from shardproxy.controller.admin.ask import ask
+from tests.proxykit import PATIENCE_S, ROOT, Proxy, eventually, free_port, origins, proxy
 
 CONFIGURATION = """
 workers: 2
@@ -34,11 +39,25 @@ def running(tmp_path: Path, origin: str) -> Iterator[Proxy]:
         yield started
 
 
-def command(port: int, *words: str) -> tuple[int, str, str]:
-    """Exit code, standard output and standard error."""
+@contextmanager
+def running_file(file: Path) -> Iterator[None]:
+    """`shardproxy run FILE` until the end of the block."""
+    with file.with_suffix(".log").open("wb") as log:
+        process = subprocess.Popen([sys.executable, "-m", "shardproxy", "run", str(file)], cwd=ROOT, stderr=log)
+        try:
+            yield
+        finally:
+            process.terminate()
+            code = process.wait(PATIENCE_S)
+    assert code == 0
+
+
+def command(admin: int | str, *words: str) -> tuple[int, str, str]:
+    """Exit code, standard output and standard error; `admin` is a port, or what stands behind `--admin`."""
+    url = f"http://127.0.0.1:{admin}" if isinstance(admin, int) else admin
     ran = subprocess.run(
-        [sys.executable, "-m", "shardproxy", *words, "--admin", f"http://127.0.0.1:{port}"],
-        capture_output=True, text=True, timeout=PATIENCE_S * 3, check=False,
+        [sys.executable, "-m", "shardproxy", *words, "--admin", url],
+        capture_output=True, text=True, timeout=PATIENCE_S * 3, check=False, cwd=ROOT,
     )  # fmt: skip
     return ran.returncode, ran.stdout, ran.stderr
 
@@ -78,8 +97,50 @@ def test_scale_returns_when_there_are_that_many(running: Proxy) -> None:
 def test_drain_makes_it_unready_first_and_then_ends_it(running: Proxy) -> None:
     code, _, wrong = command(running.admin_port, "drain")
     assert (code, wrong) == (0, "")
-    assert not running.is_ready()
+    status, body = ask(f"http://127.0.0.1:{running.admin_port}", "/ready")
+    assert (status, json.loads(body)["message"]) == (503, "the proxy is draining")
     assert running.process.wait(PATIENCE_S) == 0
+
+
+def test_who_asks_while_a_restart_is_under_way_gets_a_sentence(tmp_path: Path, origin: str) -> None:
+    """The restart ends the controller that holds the request, and the supervisor's code that has it in its queue."""
+    configuration = CONFIGURATION.replace("ORIGIN", origin) + "drain_timeout: 1s\n"
+    with proxy(tmp_path, configuration) as running, ThreadPoolExecutor(1) as threads:
+        restart = threads.submit(command, running.admin_port, "restart")
+        eventually(lambda: "restart begins" in running.log, "the restart to begin")
+        code, said, wrong = command(running.admin_port, "reload")
+        assert restart.result(PATIENCE_S)[0] == 0
+    assert (code, bool(said), bool(wrong)) in ((0, True, False), (1, False, True))
+    assert "no proxy answers" not in wrong
+
+
+def test_a_page_from_elsewhere_cannot_end_it(running: Proxy) -> None:
+    with closing(http.client.HTTPConnection("127.0.0.1", running.admin_port, timeout=PATIENCE_S)) as browser:
+        browser.request("POST", "/drain", headers={"Origin": "https://evil.test"})
+        answer = browser.getresponse()
+        answer.read()
+    assert answer.status == 403
+    assert running.is_ready()
+
+
+def test_an_answer_that_does_not_come_in_time_is_a_sentence_and_1(running: Proxy) -> None:
+    code, said, wrong = command(running.admin_port, "restart", "--timeout", "0.1")
+    assert (code, said) == (1, "")
+    assert wrong == f"http://127.0.0.1:{running.admin_port} has not answered /restart within 0.1 s\n"
+    eventually(lambda: "generation 2 serves" in running.log, "the restart, which goes on")
+
+
+def test_a_unix_admin_socket_is_answered_before_and_after_a_restart(tmp_path: Path, origin: str) -> None:
+    admin = f"unix:{tmp_path}/admin.sock"
+    file = tmp_path / "unix.yaml"
+    text = CONFIGURATION.replace("ORIGIN", origin).replace("PORT", str(free_port()))
+    file.write_text(f"admin: {{bind: '{admin}'}}\n{text}")
+    with running_file(file):
+        eventually(lambda: command(admin, "status")[0] == 0, "the admin interface")
+        assert command(admin, "restart") == (0, "generation 2 serves; 2 former workers drain\n", "")
+        assert command(admin, "scale", "3") == (0, "3 workers\n", "")
+        code, shown, _ = command(admin, "status")
+        assert (code, "ago: scale: 3 workers" in shown) == (0, True)
 
 
 def test_a_proxy_that_is_not_there_is_a_sentence_and_1() -> None:

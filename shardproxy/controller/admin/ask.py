@@ -55,6 +55,8 @@ def ask(admin: str, path: str, method: str = "GET", patience_s: float = PATIENCE
         connection.request(method, path)
         response = connection.getresponse()
         return response.status, response.read(MOST_BYTES)
+    except TimeoutError:
+        raise NoAnswer(f"{admin} has not answered {path} within {patience_s:g} s") from None
     except OSError as error:
         raise NoAnswer(f"no proxy answers at {admin}: {error.strerror or error}") from None
     except UnicodeError:

@@ -1,35 +1,33 @@
 """What can be asked of the admin interface:
 
-    GET /live    200 as long as the controller runs
-    GET /ready   200 when every worker serves, else 503 and why
-    GET /stats   all numbers, summed over the workers: see `controller.stats`
-    GET /config  the running configuration
+GET /live    200 as long as the controller runs
+GET /ready   200 when every worker serves, else 503 and why
+GET /stats   all numbers, summed over the workers: see `controller.stats`
+GET /config  the running configuration
 
-    POST /reload, /restart, /drain, /scale?workers=N    as the commands of these names: 200 when it is done, 409 and the
-                                                        reason when it is not
+POST /reload, /restart, /drain, /scale?workers=N    as the commands of these names: 200 when it is done, 409 and the
+                                                    reason when it is not, 503 when nobody can be asked now,
+                                                    504 when there was no answer for two minutes
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import urlsplit
 
 import msgspec
 from aiohttp import web
 
 from shardproxy.config.plain import to_plain
 from shardproxy.control.messages import Wish
+from shardproxy.controller.admin.guard import Handler, only_from_here
 from shardproxy.controller.view import View
-from shardproxy.controller.wishes import TooMany, Wishes
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+from shardproxy.controller.wishes import NotNow, Wishes
 
 logger = logging.getLogger(__name__)
 
-MOST_DIGITS = 4
+MOST_WORKERS = 512  # as `workers` in the file
 
 
 def application(view: View, wishes: Wishes) -> web.Application:
@@ -86,15 +84,15 @@ class Changes:
         return await self._ask("drain")
 
     async def scale(self, request: web.Request) -> web.Response:
-        workers = request.query.get("workers", "")
-        if not workers.isascii() or not workers.isdigit() or len(workers) > MOST_DIGITS:
-            return error(HTTPStatus.BAD_REQUEST, "say how many: /scale?workers=4")
-        return await self._ask("scale", int(workers))
+        workers = how_many(request.query.getall("workers", []))
+        if workers is None:
+            return error(HTTPStatus.BAD_REQUEST, f"say how many, 1 to {MOST_WORKERS}: /scale?workers=4")
+        return await self._ask("scale", workers)
 
     async def _ask(self, what: Wish, workers: int | None = None) -> web.Response:
         try:
             answer = await self._wishes.ask(what, workers)
-        except TooMany as refusal:
+        except NotNow as refusal:
             return error(HTTPStatus.SERVICE_UNAVAILABLE, str(refusal))
         except TimeoutError:
             return error(HTTPStatus.GATEWAY_TIMEOUT, "the supervisor has not answered; its log says what it is doing")
@@ -102,14 +100,11 @@ class Changes:
         return reply({"done": answer.is_done, "message": answer.text}, status)
 
 
-@web.middleware
-async def only_from_here(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """A page from elsewhere must not change anything through its visitor's browser, which can reach the loopback; the
-    browser then says in Origin where the page is from."""
-    origin = request.headers.get("Origin")
-    if request.method == "POST" and origin is not None and urlsplit(origin).netloc != request.host:
-        return error(HTTPStatus.FORBIDDEN, f"a page of {origin} has no business here")
-    return await handler(request)
+def how_many(values: list[str]) -> int | None:
+    """The number of workers that `values` of the query say; None when it is none, too large, or there are two."""
+    text = values[0] if len(values) == 1 else ""
+    is_number = text.isascii() and text.isdigit() and len(text) <= len(str(MOST_WORKERS))
+    return int(text) if is_number and 1 <= int(text) <= MOST_WORKERS else None
 
 
 @web.middleware

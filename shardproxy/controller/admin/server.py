@@ -7,6 +7,7 @@ import socket
 
 from aiohttp import web
 
+from shardproxy.controller.admin.guard import Handler
 from shardproxy.controller.admin.routes import application
 from shardproxy.controller.view import View
 from shardproxy.controller.wishes import Wishes
@@ -20,8 +21,11 @@ class AdminServer:
     """Answers until it is closed; only inside a running loop."""
 
     def __init__(self, view: View, wishes: Wishes) -> None:
+        admin = application(view, wishes)
+        admin.middlewares.insert(0, self._end_with_the_answer)
+        self._is_leaving = False
         self._runner = web.AppRunner(
-            application(view, wishes),
+            admin,
             access_log=None,
             keepalive_timeout=KEEP_ALIVE_S,
             shutdown_timeout=GOODBYE_S,
@@ -39,8 +43,21 @@ class AdminServer:
         else:
             self._server = await loop.create_server(self._runner.server, sock=listening, backlog=BACKLOG)
 
-    async def close(self) -> None:
-        """Take nothing new, and let answers under way finish for a moment."""
+    def stop_accepting(self) -> None:
+        """Close the socket; each connection that is open ends with its next answer."""
+        self._is_leaving = True
         if self._server is not None:
             self._server.close()
+            self._server = None
+
+    @web.middleware
+    async def _end_with_the_answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        response = await handler(request)
+        if self._is_leaving:
+            response.force_close()
+        return response
+
+    async def close(self) -> None:
+        """Take nothing new, and let answers under way finish for a moment."""
+        self.stop_accepting()
         await self._runner.cleanup()

@@ -8,10 +8,11 @@ from rich.console import Console
 from rich.table import Table
 
 from shardproxy.config.forms import write_rate
-from shardproxy.controller.stats import Stats, Times
+from shardproxy.controller.stats import LastOperation, Stats, Times, WorkerStats
 
 # Of a pipe or a file, where nothing says how wide a line may be.
 _WIDTH_ELSEWHERE = 160
+MIB = 1 << 20
 _UNITS = ((86_400, "d"), (3600, "h"), (60, "min"))
 
 
@@ -22,6 +23,8 @@ def show(stats: Stats, console: Console | None = None) -> None:
     for table in (_workers(stats), _listeners(stats), _endpoints(stats), _rate_limits(stats)):
         if table.row_count:
             out.print(table)
+    if stats.last_operation is not None:
+        out.print(_last(stats.last_operation), soft_wrap=True)
     if faults := [f"{kind} {count}" for kind, count in stats.faults.items() if count]:
         out.print(f"faults: {', '.join(faults)}", soft_wrap=True)
 
@@ -43,18 +46,32 @@ def _headline(stats: Stats) -> str:
     answers = ", ".join(f"{count} {word}" for word, count in stats.responses.items() if count) or "no answer yet"
     times = stats.request_time
     return (
-        f"up {duration(stats.uptime_s)}, {stats.requests} requests ({answers}), {stats.active} under way, "
+        f"up {duration(stats.uptime_s)}, configuration {stats.version}, "
+        f"{stats.requests} requests ({answers}), {stats.active} under way, "
         f"p50 {times.p50_ms:.1f} ms, p99 {times.p99_ms:.1f} ms"
     )
 
 
+def _last(operation: LastOperation) -> str:
+    outcome = "" if operation.is_done else "failed: "
+    return f"{duration(operation.age_s)} ago: {outcome}{operation.text}"
+
+
 def _workers(stats: Stats) -> Table:
-    table = _table("worker", "state", "generation", "heartbeat", "requests", "active", "clients", "upstream")
+    titles = ("generation", "heartbeat", "memory", "cpu", "requests", "active", "clients", "upstream")
+    table = _table("worker", "state", *titles)
     for each in stats.workers:
-        age = f"{each.heartbeat_age_s:.1f} s ago"
-        counts = (each.requests, each.active, each.connections, each.upstream_connections)
-        table.add_row(f"pid {each.pid}", each.state, str(each.generation), age, *map(str, counts))
+        table.add_row(f"pid {each.pid}", each.state, str(each.generation), *_usage(each), *_counts(each))
     return table
+
+
+def _usage(worker: WorkerStats) -> tuple[str, str, str]:
+    memory = f"{worker.rss_bytes / MIB:.0f} MiB"
+    return f"{worker.heartbeat_age_s:.1f} s ago", memory, f"{worker.cpu_s:.1f} s"
+
+
+def _counts(worker: WorkerStats) -> Iterator[str]:
+    return map(str, (worker.requests, worker.active, worker.connections, worker.upstream_connections))
 
 
 def _listeners(stats: Stats) -> Table:

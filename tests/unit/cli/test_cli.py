@@ -97,6 +97,13 @@ def test_version_says_name_and_number() -> None:
         ["demo", "--seconds", "0"],
         ["demo", "--seconds", "1.5"],
         ["status", "--admin"],
+        ["scale"],
+        ["scale", "0"],
+        ["scale", "513"],
+        ["reload", "--timeout", "0"],
+        ["reload", "--timeout", "nan"],
+        ["restart", "--timeout", "inf"],
+        ["drain", "now"],
     ],
     ids=" ".join,
 )
@@ -106,7 +113,7 @@ def test_bad_usage_is_exit_code_2_and_says_how(arguments: list[str]) -> None:
     assert "\nError: " in f"\n{result.stderr}"
 
 
-@pytest.mark.parametrize("command", ["run", "check", "schema", "demo", "status"])
+@pytest.mark.parametrize("command", ["run", "check", "schema", "demo", "status", "reload", "restart", "drain", "scale"])
 def test_every_command_explains_itself(command: str) -> None:
     result = called(command, "--help")
     assert result.exit_code == 0
@@ -131,6 +138,13 @@ def test_status_says_in_a_sentence_why_nobody_answers(admin: str, words: str) ->
     assert (result.exit_code, result.stdout) == (1, "")
     assert words in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", [["reload"], ["restart"], ["drain"], ["scale", "2"]], ids=" ".join)
+def test_what_cannot_be_asked_for_is_a_sentence_and_1(command: list[str]) -> None:
+    result = called(*command, "--admin", "unix:/nowhere/admin.sock", "--timeout", "86400")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == "no proxy answers at unix:/nowhere/admin.sock: No such file or directory\n"
 
 
 def test_what_runs_before_the_fork_loads_no_event_loop() -> None:

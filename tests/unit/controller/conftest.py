@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import time
 from collections.abc import Iterator
 
@@ -10,11 +11,13 @@ import pytest
 
 from shardproxy.config.schema import Admin, Cluster, Config, Endpoint, Listener, Match, RateLimit, Route
 from shardproxy.config.units import Address
+from shardproxy.control.messages import Ready
 from shardproxy.shm.layout import Capacities
 from shardproxy.shm.rows import Kind, Rows, State
 from shardproxy.shm.segment import Segment
 from shardproxy.shm.slots import Slots
 from shardproxy.supervisor.catalog import assign
+from tests.unit.controller.supervising import Running
 
 CAPACITIES = Capacities(rows=16, gauges=100, counters=200, histograms=10, buckets=10)
 
@@ -56,3 +59,11 @@ def sit_down(segment: Segment, row: int, kind: Kind, state: State, pid: int) -> 
     rows.claim(row, pid, 1, kind)
     rows.set_state(row, state)
     rows.beat(row, time.monotonic_ns())
+
+
+@pytest.fixture
+def running(segment: Segment, slots: Slots, config: Config) -> Iterator[Running]:
+    controller = Running(segment, slots, config, socket.create_server(("127.0.0.1", 0)))
+    assert controller.hear() == Ready()
+    yield controller
+    controller.close()

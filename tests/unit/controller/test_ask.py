@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from shardproxy.controller.admin.ask import NoAnswer, ask, ask_stats
+from shardproxy.controller.admin.ask import NoAnswer, Outcome, ask, ask_stats, change
 
 PATIENCE_S = 5.0
 
@@ -80,3 +80,20 @@ def test_a_unix_socket_is_asked_as_well(tmp_path: Path) -> None:
         server.listen()
         with answering(server, ok(b"hello")):
             assert ask(f"unix:{path}", "/live") == (200, b"hello")
+
+
+def test_one_that_does_not_answer_in_time_is_told_from_one_that_is_not_there() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        admin = f"http://127.0.0.1:{server.getsockname()[1]}"
+        with pytest.raises(NoAnswer) as caught:
+            change(admin, "/reload", patience_s=0.1)
+    assert str(caught.value) == f"{admin} has not answered /reload within 0.1 s"
+
+
+def test_a_refusal_is_an_outcome_and_something_else_is_no_answer() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        admin = f"http://127.0.0.1:{server.getsockname()[1]}"
+        with answering(server, ok(b'{"status": 503, "reason": "x", "message": "not now"}')):
+            assert change(admin, "/reload", PATIENCE_S) == Outcome(False, "not now")
+        with answering(server, ok(b"<html>")), pytest.raises(NoAnswer, match="answered 200 to /reload"):
+            change(admin, "/reload", PATIENCE_S)

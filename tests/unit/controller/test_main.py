@@ -4,96 +4,22 @@ from __future__ import annotations
 
 import json
 import os
-import select
 import socket
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
-import msgspec
 import pytest
 
-from shardproxy.config.schema import Config, worker_count
-from shardproxy.control.channel import Channel
-from shardproxy.control.messages import (
-    Abort,
-    Answer,
-    Applied,
-    Ask,
-    Commit,
-    Drain,
-    Drained,
-    Message,
-    Prepare,
-    Prepared,
-    Ready,
-    Refused,
-    Stop,
-)
-from shardproxy.control.plan import Plan
-from shardproxy.control.seat import ADMIN, Seat
-from shardproxy.controller.admin.ask import NoAnswer, Outcome, ask, ask_stats, change
-from shardproxy.controller.main import ORPHAN_S, serve
-from shardproxy.shm.rows import Kind, Rows, State
+from shardproxy.config.schema import Config
+from shardproxy.control.messages import Drain, Drained, Ready, Stop
+from shardproxy.controller.admin.ask import NoAnswer, ask, ask_stats
+from shardproxy.controller.main import ORPHAN_S
+from shardproxy.shm.rows import Kind, State
 from shardproxy.shm.segment import Segment
 from shardproxy.shm.slots import Slots
-from tests.proxykit import eventually
+from tests.unit.controller.supervising import PATIENCE_S, ROW, Running, get
 
-PATIENCE_S = 10.0
-ROW = 1
 NOBODY = 2**22 + 1  # above any pid that Linux gives
-
-
-class Running:
-    """A controller that serves, and the supervisor's end of its channel."""
-
-    def __init__(self, segment: Segment, slots: Slots, config: Config, listening: socket.socket) -> None:
-        self.supervisor, channel = Channel.pair()
-        segment.workers_wanted = worker_count(config)
-        self.rows = Rows(segment)
-        self.rows.claim(ROW, os.getpid(), 1, Kind.CONTROLLER)
-        self.listening = listening
-        self.url = _url(listening)
-        self._threads = ThreadPoolExecutor(1)
-        seat = Seat(
-            kind="controller", index=0, row=ROW, generation=1, config=config, segment=segment, slots=slots,
-            listeners={ADMIN: listening}, channel=channel,
-        )  # fmt: skip
-        self._channel = channel
-        self.exit_code: Future[int] = self._threads.submit(serve, seat)
-
-    def hear(self) -> Message | None:
-        """The next thing it says."""
-        assert select.select([self.supervisor], [], [], PATIENCE_S)[0], "the controller says nothing"
-        return self.supervisor.receive()
-
-    def close(self) -> None:
-        self.supervisor.close()
-        self._threads.shutdown()
-        self._channel.close()
-        self.listening.close()
-
-
-def _url(listening: socket.socket) -> str:
-    name = listening.getsockname()
-    return f"unix:{name}" if listening.family == socket.AF_UNIX else f"http://127.0.0.1:{name[1]}"
-
-
-@pytest.fixture
-def running(segment: Segment, slots: Slots, config: Config) -> Iterator[Running]:
-    controller = Running(segment, slots, config, socket.create_server(("127.0.0.1", 0)))
-    assert controller.hear() == Ready()
-    yield controller
-    controller.close()
-
-
-def get(running: Running, path: str) -> tuple[int, Any]:
-    status, body = ask(running.url, path)
-    return status, json.loads(body)
 
 
 def test_it_serves_and_says_so(running: Running) -> None:
@@ -211,91 +137,3 @@ def test_it_can_be_asked_over_a_unix_socket(segment: Segment, slots: Slots, conf
     assert controller.hear() == Ready()
     assert get(controller, "/live") == (200, {"live": True})
     controller.close()
-
-
-# What operators ask for -----------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("path", "wish"),
-    [
-        ("/reload", Ask(1, "reload")),
-        ("/restart", Ask(1, "restart")),
-        ("/drain", Ask(1, "drain")),
-        ("/scale?workers=3", Ask(1, "scale", 3)),
-    ],
-)
-def test_a_wish_goes_to_the_supervisor_and_its_answer_comes_back(path: str, wish: Ask, running: Running) -> None:
-    for is_done in (True, False):
-        with ThreadPoolExecutor(1) as threads:
-            outcome = threads.submit(change, running.url, path, PATIENCE_S)
-            heard = running.hear()
-            assert isinstance(heard, Ask)
-            assert (heard.what, heard.workers) == (wish.what, wish.workers)
-            running.supervisor.send(Answer(heard.id, is_done, "so it went"))
-            assert outcome.result(PATIENCE_S) == Outcome(is_done, "so it went")
-
-
-@pytest.mark.parametrize("workers", ["", "x", "-1", "99999", "%C2%B2"])
-def test_a_number_of_workers_that_is_none_is_refused(workers: str, running: Running) -> None:
-    status, body = ask(running.url, f"/scale?workers={workers}", "POST")
-    assert (status, json.loads(body)["message"]) == (400, "say how many: /scale?workers=4")
-
-
-def test_what_changes_something_cannot_be_asked_for_with_get(running: Running) -> None:
-    assert ask(running.url, "/reload")[0] == 405
-
-
-@pytest.mark.parametrize(("origin", "status"), [("http://evil.test", 403), ("null", 403)])
-def test_a_page_from_elsewhere_changes_nothing(origin: str, status: int, running: Running) -> None:
-    request = urllib.request.Request(f"{running.url}/drain", method="POST", headers={"Origin": origin})
-    with pytest.raises(urllib.error.HTTPError) as refusal:
-        urllib.request.urlopen(request, timeout=PATIENCE_S)
-    assert refusal.value.code == status
-    refusal.value.close()
-    assert not select.select([running.supervisor], [], [], 0)[0]
-
-
-def test_the_last_outcome_is_in_the_stats(running: Running) -> None:
-    assert ask_stats(running.url).last_operation is None
-    running.supervisor.send(Answer(0, False, "reload: it is wrong"))
-    eventually(lambda: ask_stats(running.url).last_operation is not None, "the news")
-    last = ask_stats(running.url).last_operation
-    assert last is not None
-    assert (last.is_done, last.text) == (False, "reload: it is wrong")
-
-
-# Another configuration ------------------------------------------------------------------------------------------------
-
-
-def prepare(running: Running, version: int, config: Config, slots: Slots) -> Message | None:
-    fd = Plan(version, config, slots).write()
-    running.supervisor.send(Prepare(version), [fd])
-    os.close(fd)
-    return running.hear()
-
-
-def test_a_configuration_is_shown_once_it_is_committed(running: Running, config: Config, slots: Slots) -> None:
-    other = msgspec.structs.replace(config, drain_timeout=7 * 10**9)
-    assert prepare(running, 2, other, slots) == Prepared(2)
-    assert get(running, "/config")[1]["drain_timeout"] != "7s"
-    running.supervisor.send(Commit(2))
-    assert running.hear() == Applied(2)
-    assert get(running, "/config")[1]["drain_timeout"] == "7s"
-    assert ask_stats(running.url).version == 2
-
-
-def test_a_configuration_that_is_aborted_is_forgotten(running: Running, config: Config, slots: Slots) -> None:
-    assert prepare(running, 2, config, slots) == Prepared(2)
-    running.supervisor.send(Abort(2))
-    running.supervisor.send(Commit(2))
-    assert ask_stats(running.url).version == 1
-
-
-def test_a_plan_that_cannot_be_read_is_refused(running: Running) -> None:
-    fd = os.memfd_create("no-plan")
-    running.supervisor.send(Prepare(2), [fd])
-    os.close(fd)
-    refused = running.hear()
-    assert isinstance(refused, Refused)
-    assert "cannot be taken over" in refused.reason

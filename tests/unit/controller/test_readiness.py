@@ -48,3 +48,11 @@ def test_a_worker_that_is_gone_does_not_count(segment: Segment, worker: Callable
     worker(2, State.READY)
     Rows(segment).release(2)
     assert why_not_ready(segment, 1) == "0 of 1 workers are ready"
+
+
+def test_a_proxy_that_drains_is_not_ready_although_its_workers_are(
+    segment: Segment, worker: Callable[[int, State], None]
+) -> None:
+    worker(2, State.READY)
+    Rows(segment).set_state(0, State.DRAINING)
+    assert why_not_ready(segment, 1) == "the proxy is draining"

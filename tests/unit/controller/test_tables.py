@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import io
+import os
+import re
 
 import pytest
 from rich.console import Console
@@ -8,6 +10,7 @@ from rich.console import Console
 from shardproxy.config.schema import Config
 from shardproxy.controller.admin.tables import duration, show
 from shardproxy.controller.reading import read
+from shardproxy.controller.stats import LastOperation
 from shardproxy.shm import names
 from shardproxy.shm.metrics import Metrics
 from shardproxy.shm.rows import Kind, Rows
@@ -17,7 +20,13 @@ from shardproxy.shm.slots import Slots
 
 def shown(segment: Segment, slots: Slots, config: Config) -> str:
     out = io.StringIO()
-    show(read(segment, slots, config), Console(file=out, width=120, markup=False))
+    show(read(segment, slots, config), Console(file=out, width=160, markup=False))
+    return out.getvalue()
+
+
+def shown_after(operation: LastOperation, segment: Segment, slots: Slots, config: Config) -> str:
+    out = io.StringIO()
+    show(read(segment, slots, config, 3, None, operation), Console(file=out, width=160, markup=False))
     return out.getvalue()
 
 
@@ -26,6 +35,22 @@ def test_everything_that_is_counted_has_its_line(segment: Segment, slots: Slots,
     text = shown(segment, slots, config)
     for word in ("pid 4712", "starting", "web", "127.0.0.1:8080", "127.0.0.1:9001", "127.0.0.1:9002", "few", "7 of 7"):
         assert word in text
+
+
+def test_a_worker_says_what_it_costs(segment: Segment, slots: Slots, config: Config) -> None:
+    Rows(segment).claim(2, os.getpid(), 1, Kind.WORKER)
+    assert re.search(rf"pid {os.getpid()} .* [1-9]\d* MiB +\d+\.\d s ", shown(segment, slots, config))
+
+
+@pytest.mark.parametrize(
+    ("is_done", "line"), [(True, "5 min ago: reload: it is done\n"), (False, "5 min ago: failed: reload: it is done\n")]
+)
+def test_what_was_done_last_is_said(is_done: bool, line: str, segment: Segment, slots: Slots, config: Config) -> None:
+    last = LastOperation(is_done=is_done, text="reload: it is done", age_s=300.0)
+    text = shown_after(last, segment, slots, config)
+    assert line in text
+    assert "configuration 3, " in text
+    assert " ago: " not in shown(segment, slots, config)
 
 
 def test_only_faults_that_happened_are_named(segment: Segment, slots: Slots, config: Config) -> None:

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from shardproxy.controller import resources
+from shardproxy.controller.resources import Resources, Usage
+
+
+def burn(seconds: float) -> None:
+    """Use that much CPU time."""
+    end = time.process_time() + seconds
+    while time.process_time() < end:
+        pass
+
+
+def test_memory_and_cpu_time_are_those_of_the_process() -> None:
+    usage = Resources().of(os.getpid())
+    assert 1 << 20 < usage.rss_bytes < 1 << 36
+    assert usage.cpu_s == pytest.approx(sum(os.times()[:2]), abs=0.5)
+
+
+def test_a_process_that_is_gone_uses_nothing() -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        process.wait()
+    assert Resources().of(process.pid) == Usage(0, 0.0)
+
+
+def test_within_a_second_nothing_is_asked_again() -> None:
+    found = Resources()
+    first = found.of(os.getpid())
+    burn(0.05)
+    assert found.of(os.getpid()) is first
+
+
+def test_what_was_found_longer_ago_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resources, "FRESH_S", 0.0)
+    found = Resources()
+    first = found.of(os.getpid())
+    burn(0.05)
+    assert found.of(os.getpid()).cpu_s > first.cpu_s
