@@ -43,6 +43,16 @@ def endpoint_time(cluster: str, address: str) -> str:
     return _series("endpoint_time", cluster=cluster, address=address)
 
 
+def endpoint_decision(cluster: str, address: str) -> str:
+    """Decision: what the controller has found out about an endpoint."""
+    return _series("endpoint_decision", cluster=cluster, address=address)
+
+
+def cluster_panics(cluster: str) -> str:
+    """Counter: requests for which health was ignored, since too few endpoints had it."""
+    return _series("cluster_panics", cluster=cluster)
+
+
 def cluster_requests(cluster: str) -> str:
     """Gauge: requests under way in a cluster, for its `max_requests`."""
     return _series("cluster_requests", cluster=cluster)
