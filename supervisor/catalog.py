@@ -107,6 +107,8 @@ def _of_cluster(cluster: Cluster) -> Iterator[Entry]:
         yield SlotKind.GAUGE, names.endpoint_connections(*key)
         yield SlotKind.COUNTER, names.endpoint_requests(*key)
         yield SlotKind.COUNTER, names.endpoint_failures(*key)
+        yield SlotKind.COUNTER, names.endpoint_unreached(*key)
+        yield SlotKind.COUNTER, names.endpoint_errors(*key)
         yield SlotKind.HISTOGRAM, names.endpoint_time(*key)
         yield SlotKind.DECISION, names.endpoint_decision(*key)
 

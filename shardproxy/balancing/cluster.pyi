@@ -41,6 +41,6 @@ class Cluster:
         health: Health | None = None,
     ) -> None: ...
     def take(self) -> int:
-        """The index of an endpoint whose active count is one higher now; -1 when all are full, -2 when none is healthy."""
+        """The index of an endpoint whose active count is one higher now; -1: all are full, -2: none is healthy."""
     def give(self, index: int) -> None:
         """The request is over: its slot is free again."""

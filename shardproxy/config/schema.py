@@ -234,11 +234,41 @@ class HealthCheck(Words, frozen=True, kw_only=True):
     healthy: Annotated[Count, says("Good checks in a row after which it gets requests again.")] = 2
 
 
+class OutlierDetection(Words, frozen=True, kw_only=True):
+    """Looks at how requests go, over all workers, and gives endpoints that do badly none for a while.
+
+    Bad are answers with a status of 500 or more, broken answers, and requests that could not be sent.
+    """
+
+    interval: Annotated[Duration, Meta(ge=100 * _MILLISECOND), says("From one look to the next.")] = 10 * _SECOND
+    base_ejection_time: Annotated[
+        Duration, Meta(ge=100 * _MILLISECOND), says("How long an endpoint stays out, times how often in a row it was.")
+    ] = 30 * _SECOND
+    max_ejection_time: Annotated[Duration, says("The longest that it stays out, unless the former is longer.")] = (
+        5 * _MINUTE
+    )
+    max_ejection_percent: Annotated[
+        int, Meta(ge=0, le=100), says("How many endpoints may be out at a time; one of several always may.")
+    ] = 10
+    success_rate: Annotated[bool, says("Eject endpoints that succeed far more rarely than the others.")] = True
+    success_rate_endpoints: Annotated[Count, says("With fewer endpoints to compare, none is ejected for that.")] = 5
+    success_rate_requests: Annotated[Count, says("Requests in an interval from which an endpoint is compared.")] = 100
+    success_rate_stdev_factor: Annotated[
+        Count, says("How far below the mean success rate is too far: in thousandths of the standard deviation.")
+    ] = 1900
+    failure_percentage: Annotated[
+        Annotated[int, Meta(ge=1, le=100)] | None,
+        says("Eject endpoints of whose requests so many percent fail, such as 85.", otherwise="none is, for that"),
+    ] = None
+    failure_percentage_endpoints: Annotated[Count, says("With fewer endpoints to judge, none is ejected for that.")] = 5
+    failure_percentage_requests: Annotated[Count, says("Requests in an interval from which one is judged.")] = 50
+
+
 class Cluster(Words, frozen=True, kw_only=True):
     """Servers that answer the same requests, and how they share them."""
 
     later: ClassVar[frozenset[str]] = frozenset(
-        {"outlier_detection", "discovery", "tls", "retry_budget", "adaptive"}
+        {"discovery", "tls", "retry_budget", "adaptive"}
     )
 
     name: Annotated[Name, says("What routes call it.")]
@@ -267,6 +297,9 @@ class Cluster(Words, frozen=True, kw_only=True):
     ] = None
     health_check: Annotated[
         HealthCheck | None, says("How to find out which endpoints are healthy.", otherwise="all are taken for healthy")
+    ] = None
+    outlier_detection: Annotated[
+        OutlierDetection | None, says("Eject endpoints by how requests go.", otherwise="none is ejected")
     ] = None
     panic_threshold: Annotated[
         int,

@@ -67,8 +67,8 @@ class Health:
 
     def _forget_all_but(self, kept: set[int], slots: Slots) -> None:
         for slot in slots.names(SlotKind.DECISION).values():
-            if slot not in kept and self._decisions.since_ns(slot):
-                self._decisions.clear(slot)
+            if slot not in kept:
+                self._decisions.withdraw(slot, FAILED_CHECK | CHECKED)
 
 
 class Checker:

@@ -19,6 +19,7 @@ from shardproxy.control.seat import ADMIN, Seat
 from shardproxy.controller.admin.server import AdminServer
 from shardproxy.controller.health import Health
 from shardproxy.controller.orders import Orders
+from shardproxy.controller.outliers import Outliers
 from shardproxy.controller.view import View
 from shardproxy.shm.rows import Kind, Rows, State
 
@@ -52,14 +53,16 @@ class Controller:
         view = View.of(seat)
         self._orders = Orders(seat, view)
         self._health = Health(seat.segment)
-        view.followers.append(self._health.follow)
+        self._outliers = Outliers(seat.segment)
+        view.followers += [self._health.follow, self._outliers.follow]
         self._admin = AdminServer(view, self._orders.wishes)
 
     async def run(self) -> None:
         self._orders.listen()
         self._beat()
         await self._admin.start(self._seat.listeners[ADMIN])
-        self._health.follow(self._seat.config, self._seat.slots)
+        for follow in (self._health.follow, self._outliers.follow):
+            follow(self._seat.config, self._seat.slots)
         self._rows.set_state(self._seat.row, State.READY)
         self._orders.tell(Ready())
         logger.debug("%s serves", self._seat.name)
@@ -67,6 +70,7 @@ class Controller:
 
     async def _leave(self, word: Drain | Stop) -> None:
         self._health.stop()
+        self._outliers.stop()
         if self._orders.is_orphan:
             await self._see_the_workers_off()
         self._rows.set_state(self._seat.row, State.DRAINING)

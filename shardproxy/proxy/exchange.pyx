@@ -255,6 +255,8 @@ cdef class Exchange:
     cdef void origin_failed(self, int fault) noexcept:
         """No connection to the endpoint could be had."""
         if not self.is_over:
+            if fault != Fault.OVERFLOW:
+                count(self.process.cells, self.route.cluster.slots[self.endpoint].unreached, 1)
             self.refuse(fault, OVERFLOW_RETRY_S if fault == Fault.OVERFLOW else 0)
 
     cdef void interim_head(self, Head head) noexcept:
@@ -264,6 +266,8 @@ cdef class Exchange:
     cdef void response_head(self, Head head, const Framing* framing) noexcept:
         self.is_answered = True
         count(self.process.cells, self.process.slots.responses[class_of(head.status)], 1)
+        if head.status >= 500:
+            count(self.process.cells, self.route.cluster.slots[self.endpoint].errors, 1)
         self.client.send_head(head, framing)
         if framing.kind == BODY_TUNNEL:
             self.is_tunnel = True

@@ -33,5 +33,8 @@ class Decisions:
     def decide(self, slot: int, flags: int, reason: int, now_ns: int) -> None:
         """Set all of it. The flags, which workers read, come last."""
 
+    def withdraw(self, slot: int, flags: int) -> None:
+        """Take these flags back; when none is left, it is as if nothing had been decided."""
+
     def clear(self, slot: int) -> None:
         """Nothing is decided about this endpoint any more."""

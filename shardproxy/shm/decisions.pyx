@@ -40,8 +40,18 @@ cdef class Decisions:
         cell.since_ns = now_ns
         sp_decision_set_flags(cell, flags)
 
+    def withdraw(self, int slot, uint32_t flags):
+        cdef Decision* cell = self.cell(slot)
+        cdef uint32_t left = cell.flags & ~flags
+        if left != cell.flags:
+            sp_decision_set_flags(cell, left)
+        if left == 0:
+            self.clear(slot)
+
     def clear(self, int slot):
         cdef Decision* cell = self.cell(slot)
+        if cell.since_ns == 0 and cell.flags == 0:
+            return  # the page stays untouched
         sp_decision_set_flags(cell, 0)
         cell.reason = 0
         cell.since_ns = 0

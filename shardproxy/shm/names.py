@@ -38,6 +38,16 @@ def endpoint_failures(cluster: str, address: str) -> str:
     return _series("endpoint_failures", cluster=cluster, address=address)
 
 
+def endpoint_unreached(cluster: str, address: str) -> str:
+    """Counter: requests for which no connection to an endpoint could be had; not among `endpoint_requests`."""
+    return _series("endpoint_unreached", cluster=cluster, address=address)
+
+
+def endpoint_errors(cluster: str, address: str) -> str:
+    """Counter: responses of an endpoint with a status of 500 or more."""
+    return _series("endpoint_errors", cluster=cluster, address=address)
+
+
 def endpoint_time(cluster: str, address: str) -> str:
     """Histogram, ns: request head sent to response complete."""
     return _series("endpoint_time", cluster=cluster, address=address)

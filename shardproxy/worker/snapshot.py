@@ -92,14 +92,15 @@ class Compiler:
 
     def health(self, cluster: schema.Cluster) -> Health | None:
         """None if nobody looks after it; choosing then costs nothing more."""
-        if cluster.health_check is None:
+        if cluster.health_check is None and cluster.outlier_detection is None:
             return None
         panics = self.slots.counter(names.cluster_panics(cluster.name))
         return Health(Decisions(self.site.segment), cluster.panic_threshold, self.site.metrics, panics)
 
     def endpoint(self, cluster: str, endpoint: schema.Endpoint) -> EndpointSpec:
         key = cluster, str(endpoint.address)
-        active, decision = self.slots.gauge(names.endpoint_active(*key)), self.slots.decision(names.endpoint_decision(*key))
+        active = self.slots.gauge(names.endpoint_active(*key))
+        decision = self.slots.decision(names.endpoint_decision(*key))
         return EndpointSpec(active, endpoint.weight, endpoint.max_requests, decision)
 
     def endpoint_metrics(self, cluster: str, endpoint: schema.Endpoint) -> EndpointMetrics:
@@ -107,6 +108,8 @@ class Compiler:
         return EndpointMetrics(
             slots.counter(names.endpoint_requests(cluster, address)),
             slots.counter(names.endpoint_failures(cluster, address)),
+            slots.counter(names.endpoint_unreached(cluster, address)),
+            slots.counter(names.endpoint_errors(cluster, address)),
             slots.histogram(names.endpoint_time(cluster, address)),
         )
 

@@ -65,7 +65,8 @@ def _listeners(stats: Stats) -> Table:
 
 
 def _endpoints(stats: Stats) -> Table:
-    table = _table("cluster", "endpoint", "health", "active", "connections", "requests", "failures", "p50 ms", "p99 ms", words=3)
+    numbers = ("active", "connections", "requests", "failures", "p50 ms", "p99 ms")
+    table = _table("cluster", "endpoint", "health", *numbers, words=3)
     for name, cluster in stats.clusters.items():
         for address, each in cluster.endpoints.items():
             counts = (each.active, each.connections, each.requests, each.failures)

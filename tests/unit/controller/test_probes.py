@@ -86,11 +86,15 @@ def test_another_port_can_be_asked() -> None:
         assert ask(f"127.0.0.1:{free_port()}", port=port) == GOOD
 
 
-@pytest.mark.parametrize("kind", ["http", "tcp"])
-def test_a_unix_socket_is_asked_as_well(kind: str, tmp_path: Path) -> None:
+def test_a_unix_socket_is_asked_as_well(tmp_path: Path) -> None:
     with patient(tmp_path / "a.sock") as one:
-        assert ask(one.address, type=kind) == GOOD
-    assert ask(f"unix:{tmp_path / 'nobody.sock'}", type=kind) == Reason(Why.REFUSED)
+        assert ask(one.address) == GOOD
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / "b.sock"))
+        listening.listen()
+        assert ask(f"unix:{tmp_path / 'b.sock'}", type="tcp") == GOOD
+    for kind in ("http", "tcp"):
+        assert ask(f"unix:{tmp_path / 'nobody.sock'}", type=kind) == Reason(Why.REFUSED)
 
 
 def test_an_ipv6_address_is_asked_as_well() -> None:

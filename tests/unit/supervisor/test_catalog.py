@@ -37,6 +37,8 @@ def test_everything_that_is_counted_has_a_slot() -> None:
         slots.gauge(names.endpoint_connections(*key))
         slots.counter(names.endpoint_requests(*key))
         slots.counter(names.endpoint_failures(*key))
+        slots.counter(names.endpoint_unreached(*key))
+        slots.counter(names.endpoint_errors(*key))
         slots.histogram(names.endpoint_time(*key))
         slots.decision(names.endpoint_decision(*key))
     slots.gauge(names.cluster_requests("app"))
