@@ -36,6 +36,7 @@ Token: TypeAlias = Annotated[str, Meta(extra={"form": forms.TOKEN})]
 Statuses: TypeAlias = Annotated[str, Meta(extra={"form": forms.STATUSES})]
 Text: TypeAlias = Annotated[str, Meta(extra={"form": forms.TEXT})]
 Timeout: TypeAlias = Annotated[Duration, Meta(ge=_MILLISECOND)]
+Percent: TypeAlias = Annotated[int, Meta(ge=0, le=100)]
 Count: TypeAlias = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 
 
@@ -244,12 +245,8 @@ class OutlierDetection(Words, frozen=True, kw_only=True):
     base_ejection_time: Annotated[
         Duration, Meta(ge=100 * _MILLISECOND), says("How long an endpoint stays out, times how often in a row it was.")
     ] = 30 * _SECOND
-    max_ejection_time: Annotated[Duration, says("The longest that it stays out, unless the former is longer.")] = (
-        5 * _MINUTE
-    )
-    max_ejection_percent: Annotated[
-        int, Meta(ge=0, le=100), says("How many endpoints may be out at a time; one of several always may.")
-    ] = 10
+    max_ejection_time: Annotated[Duration, says("The longest that it stays out, if not less than that.")] = 5 * _MINUTE
+    max_ejection_percent: Annotated[Percent, says("How many may be out at a time; one of several always may.")] = 10
     success_rate: Annotated[bool, says("Eject endpoints that succeed far more rarely than the others.")] = True
     success_rate_endpoints: Annotated[Count, says("With fewer endpoints to compare, none is ejected for that.")] = 5
     success_rate_requests: Annotated[Count, says("Requests in an interval from which an endpoint is compared.")] = 100
@@ -302,8 +299,7 @@ class Cluster(Words, frozen=True, kw_only=True):
         OutlierDetection | None, says("Eject endpoints by how requests go.", otherwise="none is ejected")
     ] = None
     panic_threshold: Annotated[
-        int,
-        Meta(ge=0, le=100),
+        Percent,
         says("With less than so many percent of the endpoints healthy, all are used; 0: never, but 503 if none is."),
     ] = 50
     keepalive: Annotated[Keepalive, says("Connections kept for the next request.")] = Keepalive()
