@@ -36,7 +36,7 @@ cdef class Cluster:
     cdef MetricCells* metrics
     cdef int panics         # counter
     cdef int panic_threshold
-    cdef bint heeds_health  # within one choice: endpoints that are out are left out
+    cdef const Decision* heeded     # within one choice: the decisions, or NULL to ignore them
 
     cdef watch(self, health)
 
@@ -51,6 +51,5 @@ cdef class Cluster:
     cdef int least_connection(self, uint64_t excluded) noexcept
     cdef int round_robin(self, uint64_t excluded) noexcept
     cdef int weighted_random(self, uint64_t excluded) noexcept
-    cdef bint is_out(self, const EndpointState* endpoint) noexcept
     cdef bint is_full(self, EndpointState* endpoint) noexcept
     cdef uint64_t next_random(self) noexcept

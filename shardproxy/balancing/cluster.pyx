@@ -78,10 +78,12 @@ cdef class Cluster:
         cdef int i, healthy = 0
         for i in range(self.count):
             healthy += not decision_is_out(self.decisions, self.endpoints[i].decision)
-        self.heeds_health = healthy * 100 >= self.panic_threshold * self.count
-        if not self.heeds_health:
+        if healthy * 100 < self.panic_threshold * self.count:
+            self.heeded = NULL
             count(self.metrics, self.panics, 1)
-        return UNHEALTHY if self.heeds_health and healthy == 0 and self.count > 0 else healthy
+            return healthy
+        self.heeded = self.decisions
+        return UNHEALTHY if healthy == 0 and self.count > 0 else healthy
 
     # hot
     cdef int choose_endpoint(self) noexcept:
@@ -120,7 +122,7 @@ cdef class Cluster:
         cdef EndpointState* endpoint
         for i in range(self.count):
             endpoint = &self.endpoints[i]
-            if is_excluded(excluded, i) or self.is_out(endpoint):
+            if is_excluded(excluded, i) or is_out(self.heeded, endpoint):
                 continue
             active = gauge_total(self.cells, endpoint.active)
             if endpoint.cap != NO_CAP and active >= endpoint.cap:
@@ -142,7 +144,7 @@ cdef class Cluster:
         cdef EndpointState* endpoint
         for i in range(self.count):
             endpoint = &self.endpoints[i]
-            if is_excluded(excluded, i) or self.is_out(endpoint) or self.is_full(endpoint):
+            if is_excluded(excluded, i) or is_out(self.heeded, endpoint) or self.is_full(endpoint):
                 continue
             endpoint.current += endpoint.weight
             total += endpoint.weight
@@ -159,16 +161,12 @@ cdef class Cluster:
         cdef EndpointState* endpoint
         for i in range(self.count):
             endpoint = &self.endpoints[i]
-            if is_excluded(excluded, i) or self.is_out(endpoint) or self.is_full(endpoint):
+            if is_excluded(excluded, i) or is_out(self.heeded, endpoint) or self.is_full(endpoint):
                 continue
             total += endpoint.weight
             if self.next_random() % total < <uint64_t>endpoint.weight:
                 best = i
         return best
-
-    # hot
-    cdef bint is_out(self, const EndpointState* endpoint) noexcept:
-        return self.heeds_health and decision_is_out(self.decisions, endpoint.decision)
 
     cdef bint is_full(self, EndpointState* endpoint) noexcept:
         return endpoint.cap != NO_CAP and gauge_total(self.cells, endpoint.active) >= endpoint.cap
@@ -188,6 +186,10 @@ cdef class Cluster:
         if not 0 <= index < self.count:
             raise IndexError(f"there is no endpoint {index}")
         self.release(index)
+
+
+cdef inline bint is_out(const Decision* heeded, const EndpointState* endpoint) noexcept nogil:
+    return heeded != NULL and decision_is_out(heeded, endpoint.decision)
 
 
 cdef inline bint is_excluded(uint64_t excluded, int index) noexcept nogil:
