@@ -62,6 +62,7 @@ def capacities(config: Config, workers: int) -> Capacities:
         histograms=max(least.histograms, wanted[SlotKind.HISTOGRAM]),
         buckets=max(least.buckets, wanted[SlotKind.BUCKET]),
         addresses=max(least.addresses, _addresses(config)),
+        decisions=max(least.decisions, wanted[SlotKind.DECISION]),
     )
 
 
@@ -85,6 +86,7 @@ def assign(config: Config, slots: Slots) -> None:
         SlotKind.COUNTER: slots.counter,
         SlotKind.HISTOGRAM: slots.histogram,
         SlotKind.BUCKET: slots.bucket,
+        SlotKind.DECISION: slots.decision,
     }
     for kind, name in entries(config):
         find[kind](name)
@@ -98,13 +100,17 @@ def _of_listener(listener: Listener) -> Iterator[Entry]:
 def _of_cluster(cluster: Cluster) -> Iterator[Entry]:
     yield SlotKind.GAUGE, names.cluster_requests(cluster.name)
     yield SlotKind.GAUGE, names.cluster_connections(cluster.name)
+    yield SlotKind.COUNTER, names.cluster_panics(cluster.name)
     for endpoint in cluster.endpoints:
         key = cluster.name, str(endpoint.address)
         yield SlotKind.GAUGE, names.endpoint_active(*key)
         yield SlotKind.GAUGE, names.endpoint_connections(*key)
         yield SlotKind.COUNTER, names.endpoint_requests(*key)
         yield SlotKind.COUNTER, names.endpoint_failures(*key)
+        yield SlotKind.COUNTER, names.endpoint_unreached(*key)
+        yield SlotKind.COUNTER, names.endpoint_errors(*key)
         yield SlotKind.HISTOGRAM, names.endpoint_time(*key)
+        yield SlotKind.DECISION, names.endpoint_decision(*key)
 
 
 def _of_rate_limit(limit: RateLimit) -> Iterator[Entry]:

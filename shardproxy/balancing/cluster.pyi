@@ -1,14 +1,29 @@
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
+from shardproxy.shm.decisions import Decisions
 from shardproxy.shm.gauges import Gauges
+from shardproxy.shm.metrics import Metrics
 
 class EndpointSpec(NamedTuple):
-    """One endpoint: the gauge of its active requests, its weight, the cap of the gauge (None: no cap)."""
+    """One endpoint: the gauge of its active requests, its weight, the cap of the gauge (None: no cap), its decision."""
 
     active: int
     weight: int
     cap: int | None
+    decision: int = 0
+
+class Health(NamedTuple):
+    """What a cluster whose endpoints are checked looks at.
+
+    When less than `panic_threshold` percent of the endpoints are healthy, health is ignored for the choice, and that is
+    counted in the counter `panics`; 0 never ignores it.
+    """
+
+    decisions: Decisions
+    panic_threshold: int
+    metrics: Metrics
+    panics: int
 
 class Cluster:
     """Chooses an endpoint for a request and reserves its slot in the same step, on counts that all workers share."""
@@ -23,8 +38,9 @@ class Cluster:
         requests: int,
         requests_cap: int | None,
         seed: int,
+        health: Health | None = None,
     ) -> None: ...
     def take(self) -> int:
-        """The index of an endpoint whose active count is one higher now; -1 when all are full."""
+        """The index of an endpoint whose active count is one higher now; -1: all are full, -2: none is healthy."""
     def give(self, index: int) -> None:
         """The request is over: its slot is free again."""

@@ -4,9 +4,12 @@ from collections import namedtuple
 
 from libc.stdlib cimport calloc, free
 
+from shardproxy.shm.decisions cimport Decisions, decision_is_out
 from shardproxy.shm.gauges cimport gauge_add, gauge_reserve, gauge_total
+from shardproxy.shm.metrics cimport Metrics, count
 
-EndpointSpec = namedtuple("EndpointSpec", "active weight cap")
+EndpointSpec = namedtuple("EndpointSpec", "active weight cap decision", defaults=[0])
+Health = namedtuple("Health", "decisions panic_threshold metrics panics")
 
 cdef enum:
     MAX_TRIES = 64          # endpoints that may turn out full between the look and the reservation
@@ -15,7 +18,8 @@ POLICIES = {"least_connection": LEAST_CONNECTION, "round_robin": ROUND_ROBIN, "r
 
 
 cdef class Cluster:
-    def __cinit__(self, Gauges gauges not None, endpoints, *, str policy, int requests, requests_cap, uint64_t seed):
+    def __cinit__(self, Gauges gauges not None, endpoints, *, str policy, int requests, requests_cap, uint64_t seed,
+                  health=None):
         self.endpoints = <EndpointState*>calloc(len(endpoints), sizeof(EndpointState))
         if self.endpoints == NULL:
             raise MemoryError
@@ -23,6 +27,7 @@ cdef class Cluster:
             self.endpoints[self.count].active = spec.active
             self.endpoints[self.count].weight = spec.weight
             self.endpoints[self.count].cap = NO_CAP if spec.cap is None else spec.cap
+            self.endpoints[self.count].decision = spec.decision
             self.count += 1
         self.policy = POLICIES[policy]
         self.requests = requests
@@ -30,14 +35,28 @@ cdef class Cluster:
         self.gauges = gauges
         self.cells = &gauges.cells
         self.random = seed | 1
+        if health is not None:
+            self.watch(health)
+
+    cdef watch(self, health):
+        cdef Decisions decisions = health.decisions
+        cdef Metrics metrics = health.metrics
+        cdef int i
+        for i in range(self.count):
+            decisions.cell(self.endpoints[i].decision)
+        self.health = health
+        self.decisions, self.metrics = decisions.base, &metrics.cells
+        self.panic_threshold, self.panics = health.panic_threshold, health.panics
 
     def __dealloc__(self):
         free(self.endpoints)
 
     # hot
     cdef int choose(self) noexcept:
-        """An endpoint with its slot reserved, or FULL.  Cost: one look at every endpoint's shared count."""
+        """An endpoint with its slot reserved, FULL or UNHEALTHY.  Cost: one look at every endpoint's shared count."""
         cdef int index
+        if self.decisions != NULL and self.look_at_health() == UNHEALTHY:
+            return UNHEALTHY
         if self.requests_cap != NO_CAP and not gauge_reserve(self.cells, self.requests, self.requests_cap):
             return FULL
         index = self.choose_endpoint()
@@ -50,6 +69,21 @@ cdef class Cluster:
         gauge_add(self.cells, self.endpoints[index].active, -1)
         if self.requests_cap != NO_CAP:
             gauge_add(self.cells, self.requests, -1)
+
+    # hot
+    cdef int look_at_health(self) noexcept:
+        """Envoy's panic threshold (panic_threshold.rst): when too few are healthy, those few would only be the next to
+        fall, and the checks themselves may be wrong; then all are used.  UNHEALTHY when nobody is left to choose from.
+        """
+        cdef int i, healthy = 0
+        for i in range(self.count):
+            healthy += not decision_is_out(self.decisions, self.endpoints[i].decision)
+        if healthy * 100 < self.panic_threshold * self.count:
+            self.heeded = NULL
+            count(self.metrics, self.panics, 1)
+            return healthy
+        self.heeded = self.decisions
+        return UNHEALTHY if healthy == 0 and self.count > 0 else healthy
 
     # hot
     cdef int choose_endpoint(self) noexcept:
@@ -88,8 +122,10 @@ cdef class Cluster:
         cdef EndpointState* endpoint
         for i in range(self.count):
             endpoint = &self.endpoints[i]
+            if is_excluded(excluded, i) or is_out(self.heeded, endpoint):
+                continue
             active = gauge_total(self.cells, endpoint.active)
-            if is_excluded(excluded, i) or (endpoint.cap != NO_CAP and active >= endpoint.cap):
+            if endpoint.cap != NO_CAP and active >= endpoint.cap:
                 continue
             load = (active + 1) * best_weight - best_load * endpoint.weight  # below 0: less loaded than the best
             if best == FULL or load < 0:
@@ -108,7 +144,7 @@ cdef class Cluster:
         cdef EndpointState* endpoint
         for i in range(self.count):
             endpoint = &self.endpoints[i]
-            if is_excluded(excluded, i) or self.is_full(endpoint):
+            if is_excluded(excluded, i) or is_out(self.heeded, endpoint) or self.is_full(endpoint):
                 continue
             endpoint.current += endpoint.weight
             total += endpoint.weight
@@ -125,7 +161,7 @@ cdef class Cluster:
         cdef EndpointState* endpoint
         for i in range(self.count):
             endpoint = &self.endpoints[i]
-            if is_excluded(excluded, i) or self.is_full(endpoint):
+            if is_excluded(excluded, i) or is_out(self.heeded, endpoint) or self.is_full(endpoint):
                 continue
             total += endpoint.weight
             if self.next_random() % total < <uint64_t>endpoint.weight:
@@ -150,6 +186,10 @@ cdef class Cluster:
         if not 0 <= index < self.count:
             raise IndexError(f"there is no endpoint {index}")
         self.release(index)
+
+
+cdef inline bint is_out(const Decision* heeded, const EndpointState* endpoint) noexcept nogil:
+    return heeded != NULL and decision_is_out(heeded, endpoint.decision)
 
 
 cdef inline bint is_excluded(uint64_t excluded, int index) noexcept nogil:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from shardproxy.config.places import Path
-from shardproxy.config.schema import Config, Listener, Match, RateLimit, burst_of
+from shardproxy.config.schema import Cluster, Config, HealthCheck, Listener, Match, RateLimit, burst_of
 from shardproxy.config.suggest import suggestion
 from shardproxy.config.units import Address
 
@@ -92,6 +92,24 @@ def buckets_fill_in_time(config: Config) -> Iterator[Finding]:
             )
 
 
+def health_checks_can_be_made(config: Config) -> Iterator[Finding]:
+    for number, cluster in enumerate(config.clusters):
+        if cluster.health_check is not None:
+            for key, sentence in _unusable(cluster.health_check, cluster):
+                yield ("clusters", number, "health_check", key), sentence
+
+
+def _unusable(check: HealthCheck, cluster: Cluster) -> Iterator[tuple[str, str]]:
+    if check.type == "tcp":
+        for key in ("host", "body"):
+            if getattr(check, key) is not None:
+                yield key, "a check of type tcp only connects; leave it out, or write type: http"
+    elif cluster.proxy_protocol and check.port is None:
+        yield "type", "http checks send no PROXY protocol header; write type: tcp, or a port that expects none"
+    if check.port is not None and any(endpoint.address.is_unix for endpoint in cluster.endpoints):
+        yield "port", "an endpoint of this cluster is a Unix socket, which has no port"
+
+
 _CHECKS: tuple[Callable[[Config], Iterator[Finding]], ...] = (
     names_are_unique,
     references_lead_somewhere,
@@ -100,6 +118,7 @@ _CHECKS: tuple[Callable[[Config], Iterator[Finding]], ...] = (
     every_route_can_win,
     addresses_do_not_clash,
     buckets_fill_in_time,
+    health_checks_can_be_made,
 )
 
 

@@ -18,12 +18,14 @@ from shardproxy.config import units
 MAX_NAME = 64
 MAX_HOST = 253
 MAX_PATH = 4096
+MAX_SUBSTRING = 1024
 
 _NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
 _LABELS = r"[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)*"
 _HOST = rf"(\*\.)?{_LABELS}|\[[0-9a-fA-F:.]+\]"
 _PATH = r"/([A-Za-z0-9\-._~!$&'()*+,;=:@/]|%[0-9A-Fa-f]{2})*"
 _USER = r"[A-Za-z0-9_][A-Za-z0-9_.-]*\$?(:[A-Za-z0-9_][A-Za-z0-9_.-]*)?"
+_STATUSES = r"([1-5][0-9]{2})(-([1-5][0-9]{2}))?"
 _TOKEN = r"[A-Za-z0-9!#$%&'*+\-.^_`|~]+"
 
 
@@ -117,6 +119,27 @@ def parse_file(text: str) -> str:
     return text
 
 
+def parse_statuses(text: str) -> str:
+    """A status of a response, or the first and the last of a range: `200`, `200-299`."""
+    found = re.fullmatch(_STATUSES, text)
+    if not found or int(found[1]) > int(found[3] or found[1]):
+        raise ValueError(f"{text!r} is not a status or a range of them; write 200 or 200-299")
+    return text
+
+
+def status_range(text: str) -> range:
+    """What `parse_statuses` has let through, as the numbers it stands for."""
+    first, _, last = text.partition("-")
+    return range(int(first), int(last or first) + 1)
+
+
+def parse_text(text: str) -> str:
+    """Printable text of at most 1024 characters."""
+    if len(text) > MAX_SUBSTRING or not text.isprintable():
+        raise ValueError(f"this needs printable text of at most {MAX_SUBSTRING} characters")
+    return text
+
+
 def parse_protocol(text: str) -> str:
     """A protocol of the Upgrade field without a version, lower case; `h2c` is refused (RFC 9113, section 3.1)."""
     if len(text) > MAX_NAME or not re.fullmatch(_TOKEN, text):
@@ -172,4 +195,6 @@ NETWORK = Form(
 )
 USER = Form("user", parse_user, str, f"^{_USER}$", ("proxy", "proxy:www-data"))
 FILE = Form("file", parse_file, str, "^/", ("/run/shardproxy.pid",))
+STATUSES = Form("statuses", parse_statuses, str, f"^{_STATUSES}$", ("200", "200-299"))
+TEXT = Form("text", parse_text, str, r"^.*$", ("ok",))
 TOKEN = Form("token", parse_token, str, f"^{_TOKEN}$", ("edge-1",))

@@ -110,6 +110,8 @@ and `$${` stands for `${`. Inside `{ }` and `[ ]`, put such a value in quotes.
 | network | addresses in CIDR notation: `10.0.0.0/8`, `2001:db8::/32`; an address alone stands for itself |
 | user | a user, or a user and a group: `proxy`, `proxy:www-data` |
 | file | the full path of a file: `/run/shardproxy.pid` |
+| statuses | a status of a response, or a range of them: `200`, `200-299` |
+| text | printable, at most 1024 characters |
 | token | one word of letters, digits, `-`, `.` and `_` |
 """
 
@@ -130,7 +132,11 @@ def _groups(path: str, group: Group) -> Iterator[tuple[str, Group]]:
 
 def _inner(path: str, key: Key) -> tuple[str, Group] | None:
     """The group below a key, and the path that leads to it."""
-    shape, suffix = (key.shape.item, "[]") if isinstance(key.shape, Many) else (key.shape, "")
+    shape, suffix = key.shape, ""
+    if isinstance(shape, Many):
+        shape, suffix = shape.item, "[]"
+    elif isinstance(shape, Maybe):
+        shape = shape.shape
     return (f"{path}.{key.name}{suffix}".removeprefix("."), shape) if isinstance(shape, Group) else None
 
 

@@ -17,7 +17,9 @@ import uvloop
 from shardproxy.control.messages import Drain, Drained, Ready, Stop
 from shardproxy.control.seat import ADMIN, Seat
 from shardproxy.controller.admin.server import AdminServer
+from shardproxy.controller.health import Health
 from shardproxy.controller.orders import Orders
+from shardproxy.controller.outliers import Outliers
 from shardproxy.controller.view import View
 from shardproxy.shm.rows import Kind, Rows, State
 
@@ -50,18 +52,25 @@ class Controller:
         self._rows = Rows(seat.segment)
         view = View.of(seat)
         self._orders = Orders(seat, view)
+        self._health = Health(seat.segment)
+        self._outliers = Outliers(seat.segment)
+        view.followers += [self._health.follow, self._outliers.follow]
         self._admin = AdminServer(view, self._orders.wishes)
 
     async def run(self) -> None:
         self._orders.listen()
         self._beat()
         await self._admin.start(self._seat.listeners[ADMIN])
+        for follow in (self._health.follow, self._outliers.follow):
+            follow(self._seat.config, self._seat.slots)
         self._rows.set_state(self._seat.row, State.READY)
         self._orders.tell(Ready())
         logger.debug("%s serves", self._seat.name)
         await self._leave(await self._orders.last_word)
 
     async def _leave(self, word: Drain | Stop) -> None:
+        self._health.stop()
+        self._outliers.stop()
         if self._orders.is_orphan:
             await self._see_the_workers_off()
         self._rows.set_state(self._seat.row, State.DRAINING)

@@ -11,10 +11,12 @@ from typing import Any
 import psutil
 
 from shardproxy.config.schema import Cluster, Config, Endpoint, Listener, RateLimit, burst_of
+from shardproxy.controller.reasons import Reason
 from shardproxy.controller.resources import Resources
 from shardproxy.controller.stats import (
     ClusterStats,
     EndpointStats,
+    HealthStats,
     LastOperation,
     ListenerStats,
     ProcessStats,
@@ -26,6 +28,7 @@ from shardproxy.controller.stats import (
 from shardproxy.http1.faults import FAULTS
 from shardproxy.shm import names
 from shardproxy.shm.buckets import Bucket, Buckets
+from shardproxy.shm.decisions import CHECKED, EJECTED, FAILED_CHECK, Decisions
 from shardproxy.shm.gauges import Gauges
 from shardproxy.shm.metrics import Metrics, quantile
 from shardproxy.shm.rows import Kind, Rows, State
@@ -68,6 +71,7 @@ class Reading:
         self._gauges = Gauges(segment, SUPERVISOR_ROW)
         self._metrics = Metrics(segment, SUPERVISOR_ROW)
         self._buckets = Buckets(segment)
+        self._decisions = Decisions(segment)
         used = [row for row in range(segment.rows_used) if self._rows.state(row) is not State.GONE]
         self._workers = [row for row in used if self._rows.kind(row) is Kind.WORKER]
         self._processes = {self._rows.kind(row): row for row in used}
@@ -143,6 +147,8 @@ class Reading:
         # The workers keep the cluster's own gauges only where a limit needs them.
         return ClusterStats(
             balance=cluster.balance,
+            healthy=sum(each.health.state in ("healthy", "unchecked") for each in endpoints.values()),
+            panics=self._count(names.cluster_panics(cluster.name)),
             active=sum(each.active for each in endpoints.values()),
             connections=sum(each.connections for each in endpoints.values()),
             endpoints=endpoints,
@@ -152,6 +158,7 @@ class Reading:
         key = cluster, str(endpoint.address)
         active = self._slots.gauge(names.endpoint_active(*key))
         return EndpointStats(
+            health=self._health(self._slots.decision(names.endpoint_decision(*key))),
             weight=endpoint.weight,
             active=self._gauges.total(active),
             active_by_worker={self._rows.pid(row): self._gauges.row_value(active, row) for row in self._workers},
@@ -159,6 +166,14 @@ class Reading:
             requests=self._count(names.endpoint_requests(*key)),
             failures=self._count(names.endpoint_failures(*key)),
             time=self._times(names.endpoint_time(*key)),
+        )
+
+    def _health(self, slot: int) -> HealthStats:
+        flags, since_ns = self._decisions.flags(slot), self._decisions.since_ns(slot)
+        return HealthStats(
+            state=_state(flags),
+            reason=str(Reason.decode(self._decisions.reason(slot))),
+            since_s=round(max(0, self._now_ns - since_ns) / 1e9, 3) if since_ns else None,
         )
 
     def _rate_limit(self, limit: RateLimit) -> RateLimitStats:
@@ -193,6 +208,15 @@ class Reading:
 def _endpoints(config: Config) -> list[tuple[str, str]]:
     """Cluster and address of every endpoint."""
     return [(cluster.name, str(each.address)) for cluster in config.clusters for each in cluster.endpoints]
+
+
+def _state(flags: int) -> str:
+    """The word for a decision: the worst that is said."""
+    if flags & FAILED_CHECK:
+        return "unhealthy"
+    if flags & EJECTED:
+        return "ejected"
+    return "healthy" if flags & CHECKED else "unchecked"
 
 
 def _ms(ns: float) -> float:

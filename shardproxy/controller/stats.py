@@ -62,9 +62,21 @@ class ListenerStats(msgspec.Struct, frozen=True, kw_only=True):
     accepted: int
 
 
+class HealthStats(msgspec.Struct, frozen=True, kw_only=True):
+    """What the controller thinks of an endpoint."""
+
+    state: str
+    """`healthy`, `unhealthy` (its checks fail), `ejected` (its requests went too badly) or `unchecked`."""
+    reason: str
+    """Of the last change; empty when there was none."""
+    since_s: float | None
+    """How long it has been so; none when there was no change."""
+
+
 class EndpointStats(msgspec.Struct, frozen=True, kw_only=True):
     """One endpoint of a cluster."""
 
+    health: HealthStats
     weight: int
     active: int
     """Requests under way."""
@@ -84,6 +96,10 @@ class ClusterStats(msgspec.Struct, frozen=True, kw_only=True):
     """One cluster: requests under way, connections open, and its endpoints by address."""
 
     balance: str
+    healthy: int
+    """Endpoints that may get requests."""
+    panics: int
+    """Requests for which health was ignored, since too few endpoints were healthy."""
     active: int
     connections: int
     endpoints: dict[str, EndpointStats]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from shardproxy.config.schema import Config
 from shardproxy.control.messages import Answer
@@ -19,13 +20,14 @@ from shardproxy.shm.slots import Slots
 
 @dataclass
 class View:
-    """One of these, for as long as the controller lives; `serve` changes what it shows."""
+    """One of these, for as long as the controller lives; `serve` changes what it shows, and tells the `followers`."""
 
     segment: Segment
     config: Config
     slots: Slots
     version: int
     resources: Resources
+    followers: list[Callable[[Config, Slots], None]] = field(default_factory=list)
     _news: Answer | None = None
     _news_ns: int = 0
 
@@ -36,6 +38,8 @@ class View:
     def serve(self, plan: Plan) -> None:
         """Another configuration is being served."""
         self.config, self.slots, self.version = plan.config, plan.slots, plan.version
+        for follow in self.followers:
+            follow(self.config, self.slots)
 
     def note(self, news: Answer) -> None:
         """What an operation has come to, whoever asked for it."""

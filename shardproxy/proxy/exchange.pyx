@@ -14,6 +14,7 @@ cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.list cimport PyList_GET_ITEM
 
+from shardproxy.balancing.cluster cimport FULL
 from shardproxy.http1.faults cimport Fault
 from shardproxy.http1.authority cimport same_authority
 from shardproxy.http1.forwarding cimport BELIEF_REPLACED, BELIEF_TRUSTED, Hop, read_hop
@@ -102,7 +103,7 @@ cdef class Exchange:
     cdef void choose_origin(self) noexcept:
         self.endpoint = self.route.cluster.balancing.choose()
         if self.endpoint < 0:
-            self.refuse(Fault.OVERFLOW, OVERFLOW_RETRY_S)
+            self.refuse(Fault.OVERFLOW if self.endpoint == FULL else Fault.NO_ENDPOINT, OVERFLOW_RETRY_S)
             return
         self.describe_client()
         self.ask(<Source>PyList_GET_ITEM(self.route.cluster.sources, self.endpoint), self.request.method == METHOD_CONNECT)
@@ -254,6 +255,8 @@ cdef class Exchange:
     cdef void origin_failed(self, int fault) noexcept:
         """No connection to the endpoint could be had."""
         if not self.is_over:
+            if fault != Fault.OVERFLOW:
+                count(self.process.cells, self.route.cluster.slots[self.endpoint].unreached, 1)
             self.refuse(fault, OVERFLOW_RETRY_S if fault == Fault.OVERFLOW else 0)
 
     cdef void interim_head(self, Head head) noexcept:
@@ -263,6 +266,8 @@ cdef class Exchange:
     cdef void response_head(self, Head head, const Framing* framing) noexcept:
         self.is_answered = True
         count(self.process.cells, self.process.slots.responses[class_of(head.status)], 1)
+        if head.status >= 500:
+            count(self.process.cells, self.route.cluster.slots[self.endpoint].errors, 1)
         self.client.send_head(head, framing)
         if framing.kind == BODY_TUNNEL:
             self.is_tunnel = True

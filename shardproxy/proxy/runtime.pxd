@@ -16,6 +16,8 @@ cdef enum:
 cdef struct EndpointSlots:
     int requests                # counters
     int failures
+    int unreached
+    int errors
     int time                    # histogram
 
 cdef class ClusterRuntime:

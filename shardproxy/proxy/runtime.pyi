@@ -12,6 +12,8 @@ class EndpointMetrics(NamedTuple):
 
     requests: int
     failures: int
+    unreached: int
+    errors: int
     time: int
 
 class ClusterRuntime:

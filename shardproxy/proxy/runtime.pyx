@@ -7,7 +7,7 @@ from shardproxy.http1.paths cimport SLASHES_KEEP, SLASHES_REJECT, SLASHES_UNESCA
 
 from libc.stdlib cimport calloc, free
 
-EndpointMetrics = namedtuple("EndpointMetrics", "requests failures time")
+EndpointMetrics = namedtuple("EndpointMetrics", "requests failures unreached errors time")
 
 ESCAPED_SLASHES = {"keep": SLASHES_KEEP, "reject": SLASHES_REJECT, "unescape": SLASHES_UNESCAPE}
 
@@ -27,7 +27,9 @@ cdef class ClusterRuntime:
         if self.slots == NULL:
             raise MemoryError
         for i in range(balancing.count):
-            self.slots[i].requests, self.slots[i].failures, self.slots[i].time = metrics[i]
+            self.slots[i].requests, self.slots[i].failures = metrics[i].requests, metrics[i].failures
+            self.slots[i].unreached, self.slots[i].errors = metrics[i].unreached, metrics[i].errors
+            self.slots[i].time = metrics[i].time
 
     def __dealloc__(self):
         free(self.slots)

@@ -38,9 +38,29 @@ def endpoint_failures(cluster: str, address: str) -> str:
     return _series("endpoint_failures", cluster=cluster, address=address)
 
 
+def endpoint_unreached(cluster: str, address: str) -> str:
+    """Counter: requests for which no connection to an endpoint could be had; not among `endpoint_requests`."""
+    return _series("endpoint_unreached", cluster=cluster, address=address)
+
+
+def endpoint_errors(cluster: str, address: str) -> str:
+    """Counter: responses of an endpoint with a status of 500 or more."""
+    return _series("endpoint_errors", cluster=cluster, address=address)
+
+
 def endpoint_time(cluster: str, address: str) -> str:
     """Histogram, ns: request head sent to response complete."""
     return _series("endpoint_time", cluster=cluster, address=address)
+
+
+def endpoint_decision(cluster: str, address: str) -> str:
+    """Decision: what the controller has found out about an endpoint."""
+    return _series("endpoint_decision", cluster=cluster, address=address)
+
+
+def cluster_panics(cluster: str) -> str:
+    """Counter: requests for which health was ignored, since too few endpoints had it."""
+    return _series("cluster_panics", cluster=cluster)
 
 
 def cluster_requests(cluster: str) -> str:

@@ -15,6 +15,7 @@ class SlotKind(StrEnum):
     COUNTER = "counter"
     HISTOGRAM = "histogram"
     BUCKET = "bucket"
+    DECISION = "decision"
 
 
 class SlotsFull(Exception):
@@ -38,6 +39,7 @@ class Slots:
             SlotKind.COUNTER: capacities.counters,
             SlotKind.HISTOGRAM: capacities.histograms,
             SlotKind.BUCKET: capacities.buckets,
+            SlotKind.DECISION: capacities.decisions,
         }
         self._numbers: dict[SlotKind, dict[str, int]] = {kind: {} for kind in SlotKind}
         self._sealed = False
@@ -73,6 +75,10 @@ class Slots:
     def bucket(self, name: str) -> int:
         """The bucket of that name; as `gauge`."""
         return self._find(SlotKind.BUCKET, name)
+
+    def decision(self, name: str) -> int:
+        """The decision of that name; as `gauge`."""
+        return self._find(SlotKind.DECISION, name)
 
     def names(self, kind: SlotKind | str) -> dict[str, int]:
         """All names of a kind with their slots, in the order they were assigned; a copy."""

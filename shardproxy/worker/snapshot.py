@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 
-from shardproxy.balancing.cluster import Cluster, EndpointSpec
+from shardproxy.balancing.cluster import Cluster, EndpointSpec, Health
 from shardproxy.config import schema
 from shardproxy.http1.forwarding import TrustedProxies
 from shardproxy.limits.rates import RateLimit, RateLimits
@@ -15,6 +15,7 @@ from shardproxy.proxy.runtime import ClusterRuntime, EndpointMetrics, ListenerRu
 from shardproxy.routing.compile import compile_routes
 from shardproxy.shm import names
 from shardproxy.shm.buckets import Bucket, Buckets
+from shardproxy.shm.decisions import Decisions
 from shardproxy.shm.gauges import Gauges
 from shardproxy.shm.metrics import Metrics
 from shardproxy.shm.segment import Segment
@@ -84,19 +85,31 @@ class Compiler:
             requests=slots.gauge(names.cluster_requests(cluster.name)),
             requests_cap=cluster.max_requests,
             seed=int.from_bytes(os.urandom(8), "little"),
+            health=self.health(cluster),
         )
         metrics = [self.endpoint_metrics(cluster.name, endpoint) for endpoint in cluster.endpoints]
         return ClusterRuntime(cluster.name, balancing, pools, metrics)
 
+    def health(self, cluster: schema.Cluster) -> Health | None:
+        """None if nobody looks after it; choosing then costs nothing more."""
+        if cluster.health_check is None and cluster.outlier_detection is None:
+            return None
+        panics = self.slots.counter(names.cluster_panics(cluster.name))
+        return Health(Decisions(self.site.segment), cluster.panic_threshold, self.site.metrics, panics)
+
     def endpoint(self, cluster: str, endpoint: schema.Endpoint) -> EndpointSpec:
-        active = self.slots.gauge(names.endpoint_active(cluster, str(endpoint.address)))
-        return EndpointSpec(active, endpoint.weight, endpoint.max_requests)
+        key = cluster, str(endpoint.address)
+        active = self.slots.gauge(names.endpoint_active(*key))
+        decision = self.slots.decision(names.endpoint_decision(*key))
+        return EndpointSpec(active, endpoint.weight, endpoint.max_requests, decision)
 
     def endpoint_metrics(self, cluster: str, endpoint: schema.Endpoint) -> EndpointMetrics:
         slots, address = self.slots, str(endpoint.address)
         return EndpointMetrics(
             slots.counter(names.endpoint_requests(cluster, address)),
             slots.counter(names.endpoint_failures(cluster, address)),
+            slots.counter(names.endpoint_unreached(cluster, address)),
+            slots.counter(names.endpoint_errors(cluster, address)),
             slots.histogram(names.endpoint_time(cluster, address)),
         )
 

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from shardproxy.config.forms import write_rate
-from shardproxy.controller.stats import LastOperation, Stats, Times, WorkerStats
+from shardproxy.controller.stats import HealthStats, LastOperation, Stats, Times, WorkerStats
 
 # Of a pipe or a file, where nothing says how wide a line may be.
 _WIDTH_ELSEWHERE = 160
@@ -82,12 +82,21 @@ def _listeners(stats: Stats) -> Table:
 
 
 def _endpoints(stats: Stats) -> Table:
-    table = _table("cluster", "endpoint", "active", "connections", "requests", "failures", "p50 ms", "p99 ms")
+    numbers = ("active", "connections", "requests", "failures", "p50 ms", "p99 ms")
+    table = _table("cluster", "endpoint", "health", *numbers, words=3)
     for name, cluster in stats.clusters.items():
         for address, each in cluster.endpoints.items():
             counts = (each.active, each.connections, each.requests, each.failures)
-            table.add_row(name, address, *map(str, counts), *_quantiles(each.time))
+            table.add_row(name, address, _health(each.health), *map(str, counts), *_quantiles(each.time))
     return table
+
+
+def _health(health: HealthStats) -> str:
+    """`healthy for 5 min`, `unhealthy for 12 s: answered 503`."""
+    if health.since_s is None:
+        return health.state
+    why = f": {health.reason}" if health.state in ("unhealthy", "ejected") else ""
+    return f"{health.state} for {duration(health.since_s)}{why}"
 
 
 def _rate_limits(stats: Stats) -> Table:
@@ -103,11 +112,11 @@ def _quantiles(times: Times) -> Iterator[str]:
     yield f"{times.p99_ms:.1f}"
 
 
-def _table(first: str, second: str, *numbers: str) -> Table:
-    """Two columns of words, then numbers, which stand to the right."""
+def _table(*titles: str, words: int = 2) -> Table:
+    """So many columns of words, then numbers, which stand to the right."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column(first, overflow="fold")
-    table.add_column(second, overflow="fold")
-    for title in numbers:
+    for title in titles[:words]:
+        table.add_column(title, overflow="fold")
+    for title in titles[words:]:
         table.add_column(title, justify="right")
     return table

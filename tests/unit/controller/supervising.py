@@ -83,6 +83,6 @@ def is_accepting(running: Running) -> bool:
     """Whether it takes connections."""
     try:
         socket.create_connection(("127.0.0.1", running.port), timeout=PATIENCE_S).close()
-    except ConnectionRefusedError:
+    except ConnectionError:  # refused, or reset when the socket was closed during the handshake
         return False
     return True

@@ -8,9 +8,11 @@ import pytest
 
 from shardproxy.config.schema import Config
 from shardproxy.controller.reading import read
+from shardproxy.controller.reasons import Reason, Why
 from shardproxy.controller.stats import Stats
 from shardproxy.shm import names
 from shardproxy.shm.buckets import Bucket, Buckets
+from shardproxy.shm.decisions import CHECKED, EJECTED, FAILED_CHECK, Decisions
 from shardproxy.shm.gauges import Gauges
 from shardproxy.shm.metrics import Metrics
 from shardproxy.shm.rows import Kind, Rows, State
@@ -97,6 +99,30 @@ def test_an_endpoint_says_who_is_using_it(
     assert (first.active, first.active_by_worker, first.weight) == (3, {1002: 2, 1003: 1}, 1)
     assert (second.active, second.active_by_worker, second.weight) == (4, {1002: 0, 1003: 4}, 3)
     assert (stats.active, [worker.active for worker in stats.workers]) == (7, [2, 5])
+
+
+@pytest.mark.parametrize(
+    ("flags", "state"),
+    [(CHECKED, "healthy"), (CHECKED | FAILED_CHECK, "unhealthy"), (EJECTED, "ejected"), (3, "unhealthy")],
+)
+def test_the_health_of_an_endpoint_comes_with_why_and_since_when(
+    flags: int, state: str, segment: Segment, slots: Slots, config: Config
+) -> None:
+    slot = slots.decision(names.endpoint_decision(*FIRST))
+    Decisions(segment).decide(slot, flags, Reason(Why.STATUS, 503).encode(), time.monotonic_ns() - 7 * 10**9)
+    cluster = read(segment, slots, config).clusters["app"]
+    first, second = (cluster.endpoints[address].health for _, address in (FIRST, SECOND))
+    assert (first.state, first.reason, round(first.since_s or 0)) == (state, "answered 503", 7)
+    assert (second.state, second.reason, second.since_s) == ("unchecked", "", None)
+    assert cluster.healthy == (2 if state == "healthy" else 1)
+
+
+def test_requests_for_which_health_was_ignored_are_counted(
+    segment: Segment, slots: Slots, config: Config, workers: tuple[Worker, Worker]
+) -> None:
+    for worker in workers:
+        worker.count(names.cluster_panics("app"), 2)
+    assert read(segment, slots, config).clusters["app"].panics == 4
 
 
 def test_connections_are_told_apart_by_side(

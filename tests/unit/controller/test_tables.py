@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import os
 import re
+import time
 
 import pytest
 from rich.console import Console
@@ -10,8 +11,10 @@ from rich.console import Console
 from shardproxy.config.schema import Config
 from shardproxy.controller.admin.tables import duration, show
 from shardproxy.controller.reading import read
+from shardproxy.controller.reasons import Reason, Why
 from shardproxy.controller.stats import LastOperation
 from shardproxy.shm import names
+from shardproxy.shm.decisions import CHECKED, FAILED_CHECK, Decisions
 from shardproxy.shm.metrics import Metrics
 from shardproxy.shm.rows import Kind, Rows
 from shardproxy.shm.segment import Segment
@@ -51,6 +54,15 @@ def test_what_was_done_last_is_said(is_done: bool, line: str, segment: Segment, 
     assert line in text
     assert "configuration 3, " in text
     assert " ago: " not in shown(segment, slots, config)
+
+
+def test_an_endpoint_that_is_ill_is_shown_with_the_reason(segment: Segment, slots: Slots, config: Config) -> None:
+    slot = slots.decision(names.endpoint_decision("app", "127.0.0.1:9002"))
+    reason = Reason(Why.STATUS, 503).encode()
+    Decisions(segment).decide(slot, CHECKED | FAILED_CHECK, reason, time.monotonic_ns() - 12 * 10**9)
+    text = shown(segment, slots, config)
+    assert "unhealthy for 12 s: answered 503" in text
+    assert "unchecked" in text
 
 
 def test_only_faults_that_happened_are_named(segment: Segment, slots: Slots, config: Config) -> None:

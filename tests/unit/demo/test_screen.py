@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from shardproxy.controller.stats import ClusterStats, EndpointStats, RateLimitStats, Stats, Times
+from shardproxy.controller.stats import ClusterStats, EndpointStats, HealthStats, RateLimitStats, Stats, Times
 from shardproxy.demo.screen import Screen, introduction
 from shardproxy.demo.traffic import Traffic
 
@@ -13,8 +13,9 @@ def times(p50_ms: float, p99_ms: float) -> Times:
 
 def endpoint(active: int, requests: int) -> EndpointStats:
     return EndpointStats(
-        weight=1, active=active, active_by_worker={}, connections=0, requests=requests, failures=0, time=times(5, 9)
-    )
+        health=HealthStats(state="unchecked", reason="", since_s=None), weight=1, active=active, active_by_worker={},
+        connections=0, requests=requests, failures=0, time=times(5, 9),
+    )  # fmt: skip
 
 
 def reading(requests: int, failed: int = 0) -> Stats:
@@ -24,7 +25,9 @@ def reading(requests: int, failed: int = 0) -> Stats:
         requests=requests, active=3,
         responses={"2xx": requests - failed, "5xx": failed}, request_time=times(6.25, 52), bytes_in=0, bytes_out=0,
         client_aborts=0, faults={}, listeners={},
-        clusters={"app": ClusterStats(balance="random", active=3, connections=0, endpoints=endpoints)},
+        clusters={"app": ClusterStats(
+            balance="random", healthy=2, panics=0, active=3, connections=0, endpoints=endpoints
+        )},
         rate_limits={"few": RateLimitStats(rate=5, burst=5, tokens=0, admitted=5, refused=7)},
     )  # fmt: skip
 

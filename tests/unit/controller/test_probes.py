@@ -1,0 +1,104 @@
+"""Checks of real servers, one for each way in which one can be ill."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shardproxy.config.schema import HealthCheck
+from shardproxy.config.units import Address, parse_address
+from shardproxy.controller.probes import GOOD, probe_of
+from shardproxy.controller.reasons import Reason, Why
+from tests.patient import patient
+from tests.proxykit import free_port, scripted_origin
+
+
+def ask(address: str, **check: Any) -> Reason:
+    check = {"path": "/healthz", "timeout": 2 * 10**9, **check}
+    return asyncio.run(probe_of(HealthCheck(**check), parse_address(address)).ask())
+
+
+def test_an_expected_status_is_good_and_any_other_is_told() -> None:
+    with patient() as one:
+        assert ask(one.address) == GOOD
+        one.status = 503
+        assert ask(one.address) == Reason(Why.STATUS, 503)
+        assert ask(one.address, expected=("200-299", "503")) == GOOD
+
+
+def test_a_redirect_is_not_followed() -> None:
+    with patient() as one:
+        one.status = 302
+        assert ask(one.address) == Reason(Why.STATUS, 302)
+
+
+def test_the_body_must_hold_the_text() -> None:
+    with patient() as one:
+        one.body = b"x" * 5000 + b"database: ok"
+        assert ask(one.address, body="database: ok") == GOOD
+        assert ask(one.address, body="database: down") == Reason(Why.BODY)
+
+
+def test_the_request_is_small_names_its_sender_and_has_the_host_that_is_wanted() -> None:
+    with patient() as one:
+        ask(one.address, host="app.example.com")
+        ask(one.address)
+        first, second = one.heads
+    assert first.startswith(b"GET /healthz HTTP/1.1\r\n")
+    assert b"\r\nHost: app.example.com\r\n" in first
+    assert b"\r\nUser-Agent: shardproxy-health-check\r\n" in first
+    assert f"\r\nHost: {one.address}\r\n".encode() in second
+
+
+@pytest.mark.parametrize("kind", ["http", "tcp"])
+def test_nobody_there_is_refused(kind: str) -> None:
+    assert ask(f"127.0.0.1:{free_port()}", type=kind) == Reason(Why.REFUSED)
+
+
+def test_no_answer_is_a_timeout() -> None:
+    with patient() as one:
+        one.status = 0
+        assert ask(one.address, timeout=50 * 10**6) == Reason(Why.TIMEOUT)
+
+
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx", b"\x00\x01\x02\r\n\r\n"])
+def test_an_answer_that_is_none_is_broken(answer: bytes) -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+
+    with scripted_origin(talk) as address:
+        assert ask(address, body="ok") == Reason(Why.BROKEN)
+
+
+def test_connecting_is_enough_for_tcp_even_without_a_word() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        assert ask(f"127.0.0.1:{listening.getsockname()[1]}", type="tcp") == GOOD
+
+
+def test_another_port_can_be_asked() -> None:
+    with patient() as one:
+        port = parse_address(one.address).port
+        assert ask(f"127.0.0.1:{free_port()}", port=port) == GOOD
+
+
+def test_a_unix_socket_is_asked_as_well(tmp_path: Path) -> None:
+    with patient(tmp_path / "a.sock") as one:
+        assert ask(one.address) == GOOD
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / "b.sock"))
+        listening.listen()
+        assert ask(f"unix:{tmp_path / 'b.sock'}", type="tcp") == GOOD
+    for kind in ("http", "tcp"):
+        assert ask(f"unix:{tmp_path / 'nobody.sock'}", type=kind) == Reason(Why.REFUSED)
+
+
+def test_an_ipv6_address_is_asked_as_well() -> None:
+    assert str(Address("::1", 1)) == "[::1]:1"
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as listening:
+        assert ask(f"[::1]:{listening.getsockname()[1]}", type="tcp") == GOOD
+        assert ask(f"[::1]:{listening.getsockname()[1]}", timeout=50 * 10**6) == Reason(Why.TIMEOUT)
