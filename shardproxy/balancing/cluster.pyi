@@ -24,7 +24,10 @@ class Cluster:
         requests_cap: int | None,
         seed: int,
     ) -> None: ...
-    def take(self) -> int:
-        """The index of an endpoint whose active count is one higher now; -1 when all are full."""
+    def take(self, excluded: int = 0) -> int:
+        """The index of an endpoint whose active count is one higher now; -1 when all are full.
+
+        Those in the bit mask `excluded` (of the first 64) are taken only when no other can be.
+        """
     def give(self, index: int) -> None:
         """The request is over: its slot is free again."""

@@ -90,10 +90,49 @@ class Match(Words, frozen=True, kw_only=True):
     )
 
 
+class Backoff(Words, frozen=True, kw_only=True):
+    """The wait before the n-th retry: by chance between 0 and (2^n - 1) x `base`, at most `max`."""
+
+    base: Annotated[Timeout, says("The longest wait before the first retry.")] = 25 * _MILLISECOND
+    max: Annotated[Timeout | None, says("The longest wait of all.", otherwise="ten times `base`")] = None
+
+
+class Retry(Words, frozen=True, kw_only=True):
+    """Which requests are tried again, on another endpoint where there is one; never once a byte of a response is out.
+
+    As in Envoy the method does not matter: `connect-failure` and `refused` are safe for every request, the other
+    conditions may run a request twice, POST too.
+    """
+
+    later: ClassVar[frozenset[str]] = frozenset({"headers"})
+
+    on: Annotated[
+        tuple[Literal["connect-failure", "refused", "reset", "gateway-error", "5xx", "retriable-status"], ...],
+        says(
+            "After what: no connection (`refused`: before its timeout), no response (`reset`: closed, broken or late; "
+            "no connection too), 502 to 504 or any 5xx (both: or no response), or one of `statuses`.",
+            least=1,
+        ),
+    ]
+    attempts: Annotated[int, Meta(ge=1, le=10), says("Retries after the first try.")] = 1
+    statuses: Annotated[
+        tuple[Annotated[int, Meta(ge=200, le=599)], ...],
+        says("For `retriable-status`.", otherwise="none", least=1),
+    ] = ()
+    per_try_timeout: Annotated[
+        Timeout | None,
+        says("For the response's head of one try; the route's `timeout` bounds all of them.", otherwise="`timeout`"),
+    ] = None
+    backoff: Annotated[Backoff, says("The wait before a retry.")] = Backoff()
+    max_body: Annotated[
+        Size, says("A request with a longer body is not tried again once the first bytes of it have left.")
+    ] = 64 * _KIB
+
+
 class Route(Words, frozen=True, kw_only=True):
     """Where matching requests go, and under which limits."""
 
-    later: ClassVar[frozenset[str]] = frozenset({"retry", "filters", "redirect", "rewrite", "response"})
+    later: ClassVar[frozenset[str]] = frozenset({"filters", "redirect", "rewrite", "response"})
 
     match: Annotated[Match, says("Which requests this route takes.")]
     cluster: Annotated[Name, says("The name of the cluster that answers them.")]
@@ -103,6 +142,7 @@ class Route(Words, frozen=True, kw_only=True):
     rate_limits: Annotated[
         tuple[Name, ...], says("Names of rate limits; each must admit the request, otherwise 429.")
     ] = ()
+    retry: Annotated[Retry | None, says("When to try again.", otherwise="never")] = None
     upgrade: Annotated[
         tuple[Protocol, ...],
         says(
@@ -204,12 +244,17 @@ class Endpoint(Words, frozen=True, kw_only=True):
     max_requests: Annotated[Count | None, says("Requests at a time, over all workers together.")] = None
 
 
+class RetryBudget(Words, frozen=True, kw_only=True):
+    """Retries of a cluster at a time, over all workers together: the larger of both; more are not made."""
+
+    percent: Annotated[int, Meta(ge=0, le=100), says("Of the requests that are under way.")] = 20
+    min_concurrency: Annotated[int, Meta(ge=0, le=65535), says("Always allowed.")] = 3
+
+
 class Cluster(Words, frozen=True, kw_only=True):
     """Servers that answer the same requests, and how they share them."""
 
-    later: ClassVar[frozenset[str]] = frozenset(
-        {"health_check", "outlier_detection", "discovery", "tls", "retry_budget", "adaptive"}
-    )
+    later: ClassVar[frozenset[str]] = frozenset({"health_check", "outlier_detection", "discovery", "tls", "adaptive"})
 
     name: Annotated[Name, says("What routes call it.")]
     balance: Annotated[
@@ -235,6 +280,7 @@ class Cluster(Words, frozen=True, kw_only=True):
             otherwise="no such header",
         ),
     ] = None
+    retry_budget: Annotated[RetryBudget, says("How many retries its routes may make at a time.")] = RetryBudget()
     keepalive: Annotated[Keepalive, says("Connections kept for the next request.")] = Keepalive()
 
 

@@ -24,7 +24,10 @@ def reading(requests: int, failed: int = 0) -> Stats:
         requests=requests, active=3,
         responses={"2xx": requests - failed, "5xx": failed}, request_time=times(6.25, 52), bytes_in=0, bytes_out=0,
         client_aborts=0, faults={}, listeners={},
-        clusters={"app": ClusterStats(balance="random", active=3, connections=0, endpoints=endpoints)},
+        clusters={"app": ClusterStats(
+            balance="random", active=3, connections=0, retries=0, retries_active=0, retries_refused=0,
+            endpoints=endpoints,
+        )},
         rate_limits={"few": RateLimitStats(rate=5, burst=5, tokens=0, admitted=5, refused=7)},
     )  # fmt: skip
 
