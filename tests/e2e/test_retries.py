@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.peers import OK, Client, Origin, Script, Seen, recording_origin, says
+from tests.load import press
 from tests.proxykit import Proxy, eventually, free_port, proxy, scripted_origin
 
 CONFIGURATION = """
@@ -299,3 +300,43 @@ def test_four_workers_together_keep_the_budget_when_every_endpoint_fails(tmp_pat
         after = cluster(running, "app")
         assert after["retries_active"] == 0
         assert outage.tries.total() == OFFERED + after["retries"] <= OFFERED * 1.2 + 3
+
+
+@dataclass
+class Crowd:
+    """Endpoints that work for a moment and fail; counts how many repeated requests there are at a time."""
+
+    seen: set[str] = field(default_factory=set)
+    total: int = 0
+    retries: int = 0
+    most: int = 0
+
+    async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            head = (await reader.readuntil(b"\r\n\r\n")).lower()
+            name = head.split(b"x-request-id:")[1].split(b"\r\n")[0].strip().decode()
+            is_retry = name in self.seen
+            self.seen.add(name)
+            self.total += 1
+            self.retries += is_retry
+            self.most = max(self.most, self.retries)
+            await asyncio.sleep(0.01)  # this is the work
+            self.retries -= is_retry
+            writer.write(UNAVAILABLE)
+
+
+def test_an_outage_under_load_is_not_amplified_beyond_the_budget(tmp_path: Path) -> None:
+    crowd, clients = Crowd(), 48
+    with (
+        scripted_origin(crowd.handle) as one,
+        scripted_origin(crowd.handle) as two,
+        proxy(tmp_path, FAILING.replace("ORIGIN", one).replace("OTHER", two)) as running,
+    ):
+        tally = asyncio.run(press(running.port, clients=clients, seconds=1.5))
+        running.await_idle()
+        after = cluster(running, "app")
+    assert tally.with_status(503) == tally.total > 200
+    assert (tally.broken, tally.refused, after["retries_active"]) == (0, 0, 0)
+    assert 3 <= crowd.most <= clients * 20 // 100
+    assert crowd.total == tally.total + after["retries"] <= tally.total * 1.2 + 3
+    assert after["retries_refused"] > 0
