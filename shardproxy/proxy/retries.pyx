@@ -151,7 +151,6 @@ cdef class Retries(Retrier):
         return min(deadline, now + self.policy.per_try_ns) if self.policy.per_try_ns else deadline
 
     cdef bint after_fault(self, int fault) noexcept:
-        self.stop_waiting()
         return self.policy.faults[fault] and self.try_later()
 
     cdef bint after_status(self, int status) noexcept:
@@ -180,6 +179,7 @@ cdef class Retries(Retrier):
         A retry is under way, and charged, from here until its own end: the back-off is part of it."""
         cdef Exchange exchange = <Exchange>self.exchange
         cdef int64_t wait_ns = self.policy.pause_ns(self.tries + 1, random.random())
+        self.stop_waiting()
         self.discharge()
         if self.is_last or exchange.is_answered or self.tries == self.policy.attempts:
             return False
