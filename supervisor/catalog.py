@@ -101,6 +101,9 @@ def _of_cluster(cluster: Cluster) -> Iterator[Entry]:
     yield SlotKind.GAUGE, names.cluster_requests(cluster.name)
     yield SlotKind.GAUGE, names.cluster_connections(cluster.name)
     yield SlotKind.COUNTER, names.cluster_panics(cluster.name)
+    yield SlotKind.GAUGE, names.cluster_retries_active(cluster.name)
+    yield SlotKind.COUNTER, names.cluster_retries(cluster.name)
+    yield SlotKind.COUNTER, names.cluster_retries_refused(cluster.name)
     for endpoint in cluster.endpoints:
         key = cluster.name, str(endpoint.address)
         yield SlotKind.GAUGE, names.endpoint_active(*key)

@@ -42,9 +42,10 @@ cdef class Cluster:
 
     # a pick reserves: whoever got an index >= 0 calls release(index) once
     cdef int choose(self) noexcept
+    cdef int choose_except(self, uint64_t excluded) noexcept
     cdef void release(self, int index) noexcept
 
-    cdef int choose_endpoint(self) noexcept
+    cdef int choose_endpoint(self, uint64_t excluded) noexcept
     cdef int look_at_health(self) noexcept
     cdef bint reserve(self, int index) noexcept
     cdef int pick(self, uint64_t excluded) noexcept

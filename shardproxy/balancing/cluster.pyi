@@ -40,7 +40,10 @@ class Cluster:
         seed: int,
         health: Health | None = None,
     ) -> None: ...
-    def take(self) -> int:
-        """The index of an endpoint whose active count is one higher now; -1: all are full, -2: none is healthy."""
+    def take(self, excluded: int = 0) -> int:
+        """The index of an endpoint whose active count is one higher now; -1: all are full, -2: none is healthy.
+
+        Those in the bit mask `excluded` (of the first 64) are taken only when no other can be.
+        """
     def give(self, index: int) -> None:
         """The request is over: its slot is free again."""

@@ -59,7 +59,22 @@ cdef class Cluster:
             return UNHEALTHY
         if self.requests_cap != NO_CAP and not gauge_reserve(self.cells, self.requests, self.requests_cap):
             return FULL
-        index = self.choose_endpoint()
+        index = self.choose_endpoint(0)
+        if index == FULL and self.requests_cap != NO_CAP:
+            gauge_add(self.cells, self.requests, -1)
+        return index
+
+    cdef int choose_except(self, uint64_t excluded) noexcept:
+        """As choose(), but one of `excluded` only when no other can take the request.  Beyond the first 64 endpoints
+        none can be excluded."""
+        cdef int index
+        if self.decisions != NULL and self.look_at_health() == UNHEALTHY:
+            return UNHEALTHY
+        if self.requests_cap != NO_CAP and not gauge_reserve(self.cells, self.requests, self.requests_cap):
+            return FULL
+        index = self.choose_endpoint(excluded)
+        if index == FULL and excluded:
+            index = self.choose_endpoint(0)
         if index == FULL and self.requests_cap != NO_CAP:
             gauge_add(self.cells, self.requests, -1)
         return index
@@ -86,8 +101,7 @@ cdef class Cluster:
         return UNHEALTHY if healthy == 0 and self.count > 0 else healthy
 
     # hot
-    cdef int choose_endpoint(self) noexcept:
-        cdef uint64_t excluded = 0
+    cdef int choose_endpoint(self, uint64_t excluded) noexcept:
         cdef int tries, index
         for tries in range(min(self.count, MAX_TRIES)):
             index = self.pick(excluded)
@@ -179,8 +193,8 @@ cdef class Cluster:
         self.random ^= self.random >> 27
         return (self.random * <uint64_t>2685821657736338717) >> 11
 
-    def take(self):
-        return self.choose()
+    def take(self, uint64_t excluded=0):
+        return self.choose_except(excluded)
 
     def give(self, int index):
         if not 0 <= index < self.count:

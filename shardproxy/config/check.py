@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from shardproxy.config.places import Path
-from shardproxy.config.schema import Cluster, Config, HealthCheck, Listener, Match, RateLimit, burst_of
+from shardproxy.config.schema import Cluster, Config, HealthCheck, Listener, Match, RateLimit, Retry, burst_of
 from shardproxy.config.suggest import suggestion
 from shardproxy.config.units import Address
 
@@ -110,6 +110,24 @@ def _unusable(check: HealthCheck, cluster: Cluster) -> Iterator[tuple[str, str]]
         yield "port", "an endpoint of this cluster is a Unix socket, which has no port"
 
 
+def retries_make_sense(config: Config) -> Iterator[Finding]:
+    for number, listener in enumerate(config.listeners):
+        for index, route in enumerate(listener.routes):
+            if route.retry is not None:
+                yield from _retry(("listeners", number, "routes", index, "retry"), route.retry)
+
+
+def _retry(path: Path, retry: Retry) -> Iterator[Finding]:
+    yield from _repeated((*path, "on"), retry.on, "condition")
+    yield from _repeated((*path, "statuses"), [str(status) for status in retry.statuses], "status")
+    if "retriable-status" in retry.on and not retry.statuses:
+        yield path, "retriable-status needs statuses, such as statuses: [409]"
+    if retry.statuses and "retriable-status" not in retry.on:
+        yield (*path, "statuses"), "are used only if on has retriable-status"
+    if retry.backoff.max is not None and retry.backoff.max < retry.backoff.base:
+        yield (*path, "backoff", "max"), "must not be less than base"
+
+
 _CHECKS: tuple[Callable[[Config], Iterator[Finding]], ...] = (
     names_are_unique,
     references_lead_somewhere,
@@ -119,6 +137,7 @@ _CHECKS: tuple[Callable[[Config], Iterator[Finding]], ...] = (
     addresses_do_not_clash,
     buckets_fill_in_time,
     health_checks_can_be_made,
+    retries_make_sense,
 )
 
 

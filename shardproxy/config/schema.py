@@ -1,63 +1,43 @@
 """Every word a user can write: frozen structs, with prose per field.
 
 The reader (`build.py`), the JSON Schema, `docs/configuration.md` and `to_plain` all follow from what stands here.
-Durations are whole nanoseconds, sizes bytes, rates events per second.
 """
 
 from __future__ import annotations
 
 import math
 import os
-from typing import Annotated, ClassVar, Literal, TypeAlias
+from typing import Annotated, ClassVar, Literal
 
-from msgspec import Meta, Struct
+from msgspec import Meta
 
-from shardproxy.config import forms
+from shardproxy.config.health import HealthCheck as HealthCheck
+from shardproxy.config.health import OutlierDetection as OutlierDetection
 from shardproxy.config.units import Address
-
-_SECOND = 10**9
-_MINUTE = 60 * _SECOND
-_MILLISECOND = 10**6
-_KIB = 1 << 10
-
-Duration: TypeAlias = Annotated[int, Meta(extra={"form": forms.DURATION})]
-Size: TypeAlias = Annotated[int, Meta(extra={"form": forms.SIZE})]
-Rate: TypeAlias = Annotated[float, Meta(extra={"form": forms.RATE})]
-Bind: TypeAlias = Annotated[Address, Meta(extra={"form": forms.ADDRESS})]
-Name: TypeAlias = Annotated[str, Meta(extra={"form": forms.NAME})]
-ListenerName: TypeAlias = Annotated[str, Meta(extra={"form": forms.LISTENER_NAME})]
-Host: TypeAlias = Annotated[str, Meta(extra={"form": forms.HOST})]
-Path: TypeAlias = Annotated[str, Meta(extra={"form": forms.PATH})]
-Protocol: TypeAlias = Annotated[str, Meta(extra={"form": forms.PROTOCOL})]
-Network: TypeAlias = Annotated[str, Meta(extra={"form": forms.NETWORK})]
-User: TypeAlias = Annotated[str, Meta(extra={"form": forms.USER})]
-File: TypeAlias = Annotated[str, Meta(extra={"form": forms.FILE})]
-Token: TypeAlias = Annotated[str, Meta(extra={"form": forms.TOKEN})]
-Statuses: TypeAlias = Annotated[str, Meta(extra={"form": forms.STATUSES})]
-Text: TypeAlias = Annotated[str, Meta(extra={"form": forms.TEXT})]
-Timeout: TypeAlias = Annotated[Duration, Meta(ge=_MILLISECOND)]
-Percent: TypeAlias = Annotated[int, Meta(ge=0, le=100)]
-Count: TypeAlias = Annotated[int, Meta(ge=1, le=2**31 - 1)]
-
-
-def says(description: str, **extra: object) -> Meta:
-    """What a key is for.
-
-    `otherwise` is what holds without it, where that is not a value; `least` is the fewest items of a list that is
-    written; `later` are words not supported yet.
-    """
-    return Meta(description=description, extra=extra or None)
-
-
-class Words(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What all structs share.
-
-    `lone` names the field that a single word in place of the mapping fills; `later` are keys of the design that this
-    version does not have.
-    """
-
-    lone: ClassVar[str | None] = None
-    later: ClassVar[frozenset[str]] = frozenset()
+from shardproxy.config.words import (
+    KIB,
+    MILLISECOND,
+    MINUTE,
+    SECOND,
+    Bind,
+    Count,
+    Duration,
+    File,
+    Host,
+    ListenerName,
+    Name,
+    Network,
+    Path,
+    Percent,
+    Protocol,
+    Rate,
+    Size,
+    Timeout,
+    Token,
+    User,
+    Words,
+    says,
+)
 
 
 class Timeouts(Words, frozen=True, kw_only=True):
@@ -65,11 +45,11 @@ class Timeouts(Words, frozen=True, kw_only=True):
 
     request_head: Annotated[
         Timeout, says("From the first byte of a request, or from accepting, until its head is complete.")
-    ] = 10 * _SECOND
-    request_body: Annotated[Timeout, says("The longest silence inside a request's body.")] = _MINUTE
-    idle: Annotated[Timeout, says("How long a kept connection may wait for its next request.")] = _MINUTE
-    stream_idle: Annotated[Timeout, says("The longest silence of a response, once its head has come.")] = 5 * _MINUTE
-    tunnel_idle: Annotated[Timeout, says("The longest silence of a tunnel (see `upgrade`), both ways.")] = 60 * _MINUTE
+    ] = 10 * SECOND
+    request_body: Annotated[Timeout, says("The longest silence inside a request's body.")] = MINUTE
+    idle: Annotated[Timeout, says("How long a kept connection may wait for its next request.")] = MINUTE
+    stream_idle: Annotated[Timeout, says("The longest silence of a response, once its head has come.")] = 5 * MINUTE
+    tunnel_idle: Annotated[Timeout, says("The longest silence of a tunnel (see `upgrade`), both ways.")] = 60 * MINUTE
     min_body_rate: Annotated[
         Size | None,
         says("Bytes per second that a request's body must bring on average, after `request_body`; left out: any."),
@@ -93,19 +73,59 @@ class Match(Words, frozen=True, kw_only=True):
     )
 
 
+class Backoff(Words, frozen=True, kw_only=True):
+    """The wait before the n-th retry: by chance between 0 and (2^n - 1) x `base`, at most `max`."""
+
+    base: Annotated[Timeout, says("The longest wait before the first retry.")] = 25 * MILLISECOND
+    max: Annotated[Timeout | None, says("The longest wait of all.", otherwise="ten times `base`")] = None
+
+
+class Retry(Words, frozen=True, kw_only=True):
+    """Which requests are tried again, on another endpoint where there is one; never once a byte of a response is out.
+
+    As in Envoy the method does not matter: `connect-failure` and `refused` are safe for every request, the other
+    conditions may run a request twice, POST too.
+    """
+
+    later: ClassVar[frozenset[str]] = frozenset({"headers"})
+
+    on: Annotated[
+        tuple[Literal["connect-failure", "refused", "reset", "gateway-error", "5xx", "retriable-status"], ...],
+        says(
+            "After what: no connection (`refused`: before its timeout), no response (`reset`: closed, broken or late; "
+            "no connection too), 502 to 504 or any 5xx (both: or no response), or one of `statuses`.",
+            least=1,
+        ),
+    ]
+    attempts: Annotated[int, Meta(ge=1, le=10), says("Retries after the first try.")] = 1
+    statuses: Annotated[
+        tuple[Annotated[int, Meta(ge=200, le=599)], ...],
+        says("For `retriable-status`.", otherwise="none", least=1),
+    ] = ()
+    per_try_timeout: Annotated[
+        Timeout | None,
+        says("For the response's head of one try; the route's `timeout` bounds all of them.", otherwise="`timeout`"),
+    ] = None
+    backoff: Annotated[Backoff, says("The wait before a retry.")] = Backoff()
+    max_body: Annotated[
+        Size, says("A request with a longer body is not tried again once the first bytes of it have left.")
+    ] = 64 * KIB
+
+
 class Route(Words, frozen=True, kw_only=True):
     """Where matching requests go, and under which limits."""
 
-    later: ClassVar[frozenset[str]] = frozenset({"retry", "filters", "redirect", "rewrite", "response"})
+    later: ClassVar[frozenset[str]] = frozenset({"filters", "redirect", "rewrite", "response"})
 
     match: Annotated[Match, says("Which requests this route takes.")]
     cluster: Annotated[Name, says("The name of the cluster that answers them.")]
     timeout: Annotated[Timeout, says("From the end of the request until the response's head has come; then 504.")] = (
-        15 * _SECOND
+        15 * SECOND
     )
     rate_limits: Annotated[
         tuple[Name, ...], says("Names of rate limits; each must admit the request, otherwise 429.")
     ] = ()
+    retry: Annotated[Retry | None, says("When to try again.", otherwise="never")] = None
     upgrade: Annotated[
         tuple[Protocol, ...],
         says(
@@ -169,8 +189,8 @@ class Listener(Words, frozen=True, kw_only=True):
     max_body: Annotated[Size | None, says("The largest request body; more is answered with 413.")] = None
     timeouts: Annotated[Timeouts, says("How long to wait for clients.")] = Timeouts()
     max_head: Annotated[
-        Size, Meta(ge=_KIB, le=1024 * _KIB), says("The largest request head; more is answered with 431.")
-    ] = 32 * _KIB
+        Size, Meta(ge=KIB, le=1024 * KIB), says("The largest request head; more is answered with 431.")
+    ] = 32 * KIB
     max_fields: Annotated[
         int, Meta(ge=1, le=1000), says("The most header fields of a request; more is answered with 431.")
     ] = 100
@@ -193,7 +213,7 @@ class Keepalive(Words, frozen=True, kw_only=True):
     ] = 256
     idle_timeout: Annotated[
         Timeout, says("How long to keep an idle connection; choose less than the endpoint does.")
-    ] = _MINUTE
+    ] = MINUTE
     max_requests: Annotated[Count | None, says("Requests on one connection before it is closed.")] = None
 
 
@@ -207,66 +227,17 @@ class Endpoint(Words, frozen=True, kw_only=True):
     max_requests: Annotated[Count | None, says("Requests at a time, over all workers together.")] = None
 
 
-class HealthCheck(Words, frozen=True, kw_only=True):
-    """Asks each endpoint of a cluster how it is, once for all workers. The first check decides at once."""
+class RetryBudget(Words, frozen=True, kw_only=True):
+    """Retries of a cluster at a time, over all workers together: the larger of both; more are not made."""
 
-    type: Annotated[
-        Literal["http", "tcp"], says("`http` makes a GET request, on a connection of its own; `tcp` only connects.")
-    ] = "http"
-    path: Annotated[Path, says("What to ask for.")] = "/"
-    host: Annotated[Host | None, says("The `Host` to send.", otherwise="the endpoint's address")] = None
-    port: Annotated[
-        Annotated[int, Meta(ge=1, le=65535)] | None, says("Where to ask.", otherwise="the endpoint's own port")
-    ] = None
-    expected: Annotated[tuple[Statuses, ...], says("The statuses of a healthy endpoint.", least=1)] = ("200-299",)
-    body: Annotated[
-        Text | None, says("What the first 64 KiB of the response's body must hold.", otherwise="anything")
-    ] = None
-    interval: Annotated[Duration, Meta(ge=10 * _MILLISECOND), says("From one check to the next.")] = 5 * _SECOND
-    unhealthy_interval: Annotated[
-        Annotated[Duration, Meta(ge=10 * _MILLISECOND)] | None,
-        says("The same while the endpoint is not healthy.", otherwise="`interval`"),
-    ] = None
-    timeout: Annotated[Timeout, says("How long a check may take; then it has failed.")] = 2 * _SECOND
-    jitter: Annotated[
-        int, Meta(ge=0, le=50), says("By up to how many percent each interval is longer or shorter, by chance.")
-    ] = 10
-    unhealthy: Annotated[Count, says("Failed checks in a row after which an endpoint gets no requests.")] = 3
-    healthy: Annotated[Count, says("Good checks in a row after which it gets requests again.")] = 2
-
-
-class OutlierDetection(Words, frozen=True, kw_only=True):
-    """Looks at how requests go, over all workers, and gives endpoints that do badly none for a while.
-
-    Bad are answers with a status of 500 or more, broken answers, and requests that could not be sent.
-    """
-
-    interval: Annotated[Duration, Meta(ge=100 * _MILLISECOND), says("From one look to the next.")] = 10 * _SECOND
-    base_ejection_time: Annotated[
-        Duration, Meta(ge=100 * _MILLISECOND), says("How long an endpoint stays out, times how often in a row it was.")
-    ] = 30 * _SECOND
-    max_ejection_time: Annotated[Duration, says("The longest that it stays out, if not less than that.")] = 5 * _MINUTE
-    max_ejection_percent: Annotated[Percent, says("How many may be out at a time; one of several always may.")] = 10
-    success_rate: Annotated[bool, says("Eject endpoints that succeed far more rarely than the others.")] = True
-    success_rate_endpoints: Annotated[Count, says("With fewer endpoints to compare, none is ejected for that.")] = 5
-    success_rate_requests: Annotated[Count, says("Requests in an interval from which an endpoint is compared.")] = 100
-    success_rate_stdev_factor: Annotated[
-        Count, says("How far below the mean success rate is too far: in thousandths of the standard deviation.")
-    ] = 1900
-    failure_percentage: Annotated[
-        Annotated[int, Meta(ge=1, le=100)] | None,
-        says("Eject endpoints of whose requests so many percent fail, such as 85.", otherwise="none is, for that"),
-    ] = None
-    failure_percentage_endpoints: Annotated[Count, says("With fewer endpoints to judge, none is ejected for that.")] = 5
-    failure_percentage_requests: Annotated[Count, says("Requests in an interval from which one is judged.")] = 50
+    percent: Annotated[int, Meta(ge=0, le=100), says("Of the requests that are under way.")] = 20
+    min_concurrency: Annotated[int, Meta(ge=0, le=65535), says("Always allowed.")] = 3
 
 
 class Cluster(Words, frozen=True, kw_only=True):
     """Servers that answer the same requests, and how they share them."""
 
-    later: ClassVar[frozenset[str]] = frozenset(
-        {"discovery", "tls", "retry_budget", "adaptive"}
-    )
+    later: ClassVar[frozenset[str]] = frozenset({"discovery", "tls", "adaptive"})
 
     name: Annotated[Name, says("What routes call it.")]
     balance: Annotated[
@@ -277,7 +248,7 @@ class Cluster(Words, frozen=True, kw_only=True):
         ),
     ] = "least_connection"
     endpoints: Annotated[tuple[Endpoint, ...], says("Its servers.", least=1)]
-    connect_timeout: Annotated[Timeout, says("How long to wait for a connection to an endpoint.")] = 5 * _SECOND
+    connect_timeout: Annotated[Timeout, says("How long to wait for a connection to an endpoint.")] = 5 * SECOND
     max_connections: Annotated[
         Count | None, says("Connections to its endpoints at a time, over all workers together.")
     ] = None
@@ -302,6 +273,7 @@ class Cluster(Words, frozen=True, kw_only=True):
         Percent,
         says("With less than so many percent of the endpoints healthy, all are used; 0: never, but 503 if none is."),
     ] = 50
+    retry_budget: Annotated[RetryBudget, says("How many retries its routes may make at a time.")] = RetryBudget()
     keepalive: Annotated[Keepalive, says("Connections kept for the next request.")] = Keepalive()
 
 
@@ -347,7 +319,7 @@ class Config(Words, frozen=True, kw_only=True):
     ] = "auto"
     admin: Annotated[Admin, says("The admin interface.")] = Admin()
     drain_timeout: Annotated[Duration, says("How long a stop waits for requests that run; then they are cut.")] = (
-        30 * _SECOND
+        30 * SECOND
     )
     drain_delay: Annotated[
         Duration,
@@ -359,15 +331,15 @@ class Config(Words, frozen=True, kw_only=True):
             "How long a hot restart waits for the new code to prove itself, and then for its workers to be ready; "
             "otherwise the old ones serve on."
         ),
-    ] = 30 * _SECOND
+    ] = 30 * SECOND
     max_generations: Annotated[
         int,
         Meta(ge=1, le=16),
         says("Former generations of workers that may drain at a time after hot restarts; the oldest is hurried."),
     ] = 4
     watchdog: Annotated[
-        Duration, Meta(ge=_SECOND), says("A worker that gives no sign of life for this long is replaced.")
-    ] = 10 * _SECOND
+        Duration, Meta(ge=SECOND), says("A worker that gives no sign of life for this long is replaced.")
+    ] = 10 * SECOND
     steering: Annotated[
         bool,
         says("Let the kernel give new connections to the worker that has the fewest, instead of to any."),
@@ -377,7 +349,7 @@ class Config(Words, frozen=True, kw_only=True):
         says("`auto`: each worker stays on a CPU of its own, if there are enough; `none`: the kernel decides."),
     ] = "none"
     max_worker_rss: Annotated[
-        Annotated[Size, Meta(ge=16 * 1024 * _KIB)] | None,
+        Annotated[Size, Meta(ge=16 * 1024 * KIB)] | None,
         says("A worker with more resident memory is replaced; its requests are finished."),
     ] = None
     user: Annotated[

@@ -151,6 +151,9 @@ class Reading:
             panics=self._count(names.cluster_panics(cluster.name)),
             active=sum(each.active for each in endpoints.values()),
             connections=sum(each.connections for each in endpoints.values()),
+            retries=self._count(names.cluster_retries(cluster.name)),
+            retries_active=self._gauge(names.cluster_retries_active(cluster.name)),
+            retries_refused=self._count(names.cluster_retries_refused(cluster.name)),
             endpoints=endpoints,
         )
 

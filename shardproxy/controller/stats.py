@@ -102,6 +102,12 @@ class ClusterStats(msgspec.Struct, frozen=True, kw_only=True):
     """Requests for which health was ignored, since too few endpoints were healthy."""
     active: int
     connections: int
+    retries: int
+    """Made so far."""
+    retries_active: int
+    """Under way, their back-off included."""
+    retries_refused: int
+    """Not made, because the retry budget was used up."""
     endpoints: dict[str, EndpointStats]
 
 

@@ -37,3 +37,17 @@ cdef class Source:
     cdef bytes greeting(self, object exchange)
     # a fresh connection, for a request that lost the race with the endpoint's close of an idle one
     cdef End connect(self, object exchange)
+
+# What a route with `retry` gives to an exchange: it decides whether a try was the last one, and makes the next.
+cdef class Retrier:
+    cdef void keep(self, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept   # this of the body goes out now
+    cdef void request_ended(self) noexcept
+    cdef int64_t answer_deadline(self, int64_t now) noexcept    # by when the response's head must have come
+    # true: the try is forgotten, and there will be another, so the client is told nothing
+    cdef bint after_fault(self, int fault) noexcept
+    cdef bint after_status(self, int status) noexcept
+    cdef void settle(self) noexcept                     # no further try
+    cdef void end(self) noexcept                        # the exchange is over, whatever was waited for
+
+cdef class RetryPlan:
+    cdef Retrier begin(self, object exchange)

@@ -63,3 +63,31 @@ cdef class Source:
 
     cdef void forget(self, End end) noexcept:
         pass
+
+
+cdef class Retrier:
+    cdef void keep(self, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept:
+        pass
+
+    cdef void request_ended(self) noexcept:
+        pass
+
+    cdef int64_t answer_deadline(self, int64_t now) noexcept:
+        return 0
+
+    cdef bint after_fault(self, int fault) noexcept:
+        return False
+
+    cdef bint after_status(self, int status) noexcept:
+        return False
+
+    cdef void settle(self) noexcept:
+        pass
+
+    cdef void end(self) noexcept:
+        pass
+
+
+cdef class RetryPlan:
+    cdef Retrier begin(self, object exchange):
+        return None

@@ -6,7 +6,7 @@ from shardproxy.http1.framing cimport Framing
 from shardproxy.http1.head cimport Head
 from shardproxy.http1.names cimport Method
 from shardproxy.http1.splice cimport RequestAdditions
-from .ends cimport End, Source
+from .ends cimport End, Retrier, Source
 from .process cimport Process
 from .runtime cimport ListenerRuntime, RouteRuntime
 
@@ -19,6 +19,7 @@ cdef class Exchange:
     cdef End origin                 # None while connecting and when it is lost
     cdef Head request               # held to the end: it may have to be sent again
     cdef Framing framing            # of the request
+    cdef Retrier retrier            # None where the route has no `retry`
     cdef int endpoint               # whose slot is reserved; -1 = none
     cdef bint is_request_done       # its last byte has come from the client
     cdef bint is_sent               # some of it went to the origin

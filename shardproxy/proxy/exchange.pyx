@@ -65,6 +65,8 @@ cdef class Exchange:
             if wait:
                 self.refuse(Fault.RATE_LIMITED, wait // NS_PER_S + 1)
                 return
+        if self.route.retry is not None:
+            self.retrier = self.route.retry.begin(self)  # warm: only where the route has one
         self.choose_origin()
 
     # hot
@@ -165,6 +167,8 @@ cdef class Exchange:
     # hot
     cdef void request_body(self, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept:
         if self.origin is not None:
+            if self.retrier is not None:
+                self.retrier.keep(data, at, size)
             self.origin.send_body(data, at, size)
         elif not self.is_over:
             self.hold(data, at, size)
@@ -177,11 +181,15 @@ cdef class Exchange:
 
     cdef void send_held(self) noexcept:
         for data, at, size in self.held:
+            if self.retrier is not None:
+                self.retrier.keep(data, at, size)
             self.origin.send_body(data, at, size)
         self.held = None
 
     cdef void request_end(self) noexcept:
         self.is_request_done = True
+        if self.retrier is not None:
+            self.retrier.request_ended()
         if self.origin is not None:
             self.origin.finish()
 
@@ -254,20 +262,26 @@ cdef class Exchange:
 
     cdef void origin_failed(self, int fault) noexcept:
         """No connection to the endpoint could be had."""
-        if not self.is_over:
-            if fault != Fault.OVERFLOW:
-                count(self.process.cells, self.route.cluster.slots[self.endpoint].unreached, 1)
+        if self.is_over:
+            return
+        if fault != Fault.OVERFLOW:
+            count(self.process.cells, self.route.cluster.slots[self.endpoint].unreached, 1)
+        if self.retrier is None or not self.retrier.after_fault(fault):
             self.refuse(fault, OVERFLOW_RETRY_S if fault == Fault.OVERFLOW else 0)
 
     cdef void interim_head(self, Head head) noexcept:
+        if self.retrier is not None:
+            self.retrier.settle()
         self.client.send_interim(head)
 
     # hot
     cdef void response_head(self, Head head, const Framing* framing) noexcept:
-        self.is_answered = True
-        count(self.process.cells, self.process.slots.responses[class_of(head.status)], 1)
         if head.status >= 500:
             count(self.process.cells, self.route.cluster.slots[self.endpoint].errors, 1)
+        if self.retrier is not None and self.retrier.after_status(head.status):
+            return
+        self.is_answered = True
+        count(self.process.cells, self.process.slots.responses[class_of(head.status)], 1)
         self.client.send_head(head, framing)
         if framing.kind == BODY_TUNNEL:
             self.is_tunnel = True
@@ -315,7 +329,8 @@ cdef class Exchange:
             self.ask(<Source>self.route.cluster.sources[self.endpoint], True)
             return
         count(self.process.cells, self.route.cluster.slots[self.endpoint].failures, 1)
-        self.refuse(fault, 0)
+        if self.retrier is None or not self.retrier.after_fault(fault):
+            self.refuse(fault, 0)
 
     cdef bint can_resend(self) noexcept:
         """Once, on a fresh connection, if nothing of an answer was seen and sending twice does no harm (RFC 9110 §9.2.2).
@@ -350,6 +365,8 @@ cdef class Exchange:
             return
         self.is_over = True
         self.account(fault)
+        if self.retrier is not None:
+            self.retrier.end()
         if self.endpoint >= 0:
             self.route.cluster.balancing.release(self.endpoint)
             self.endpoint = NONE_CHOSEN

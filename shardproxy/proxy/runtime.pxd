@@ -8,7 +8,7 @@ from shardproxy.http1.head cimport HeadLimits
 from shardproxy.http1.paths cimport PathRules
 from shardproxy.limits.rates cimport RateLimits
 from shardproxy.routing.table cimport Table
-from .ends cimport Source
+from .ends cimport RetryPlan, Source
 
 cdef enum:
     UNLIMITED = -1
@@ -30,6 +30,7 @@ cdef class RouteRuntime:
     cdef readonly ClusterRuntime cluster
     cdef RateLimits limits      # or None
     cdef int64_t timeout_ns     # request sent to response head
+    cdef RetryPlan retry        # or None
     cdef tuple upgrades         # protocols that may be tunnelled, in lower case
 
     cdef bint allows_upgrade(self, text protocol, Py_ssize_t n) noexcept

@@ -5,6 +5,7 @@ from shardproxy.balancing.cluster import Cluster
 from shardproxy.http1.forwarding import TrustedProxies
 from shardproxy.limits.rates import RateLimits
 from shardproxy.proxy.pool import EndpointPool
+from shardproxy.proxy.retries import RetryPolicy
 from shardproxy.routing.table import Table
 
 class EndpointMetrics(NamedTuple):
@@ -26,11 +27,18 @@ class ClusterRuntime:
     ) -> None: ...
 
 class RouteRuntime:
-    """A route: its cluster, its limits, and how long the response head may take (ns), what may be tunnelled."""
+    """A route: its cluster, its limits, and how long the response head may take (ns), what may be
+    tunnelled, and what is tried again.
+    """
 
     cluster: ClusterRuntime
     def __init__(
-        self, cluster: ClusterRuntime, limits: RateLimits | None, timeout_ns: int, upgrades: Sequence[bytes] = ()
+        self,
+        cluster: ClusterRuntime,
+        limits: RateLimits | None,
+        timeout_ns: int,
+        upgrades: Sequence[bytes] = (),
+        retry: RetryPolicy | None = None,
     ) -> None: ...
 
 class ListenerRuntime:

@@ -36,10 +36,11 @@ cdef class ClusterRuntime:
 
 
 cdef class RouteRuntime:
-    def __init__(self, ClusterRuntime cluster not None, RateLimits limits, int64_t timeout_ns, upgrades=()):
+    def __init__(self, ClusterRuntime cluster not None, RateLimits limits, int64_t timeout_ns, upgrades=(), RetryPlan retry=None):
         self.cluster = cluster
         self.limits = limits
         self.timeout_ns = timeout_ns
+        self.retry = retry
         self.upgrades = tuple(upgrades)
         for protocol in self.upgrades:
             if not isinstance(protocol, bytes):

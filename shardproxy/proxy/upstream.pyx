@@ -188,7 +188,10 @@ cdef class Upstream(Connection):
         """The route's timeout runs while it is the endpoint's turn: the request is complete, or the endpoint takes no
         more of it.  A client that is slow with its body is not held against the endpoint."""
         if self.state == AWAIT_HEAD:
-            self.set_deadline(self.wheel.now_ns + self.exchange.route.timeout_ns)
+            if self.exchange.retrier is None:
+                self.set_deadline(self.wheel.now_ns + self.exchange.route.timeout_ns)
+            else:
+                self.set_deadline(self.exchange.retrier.answer_deadline(self.wheel.now_ns))
 
     cdef void open_tunnel(self) noexcept:
         cdef Framing tunnel = Framing(kind=BODY_TUNNEL, length=0)
@@ -308,6 +311,8 @@ cdef class Upstream(Connection):
             head.pass_on(FIELD_TRAILER)
         self.state = READ_BODY
         self.exchange.response_head(head, &framing)
+        if self.state == CLOSED:    # the exchange tries again elsewhere
+            return
         self.set_deadline(self.wheel.now_ns + self.exchange.idle_ns)
         if self.body.is_done:
             self.response_end()

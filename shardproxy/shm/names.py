@@ -73,6 +73,21 @@ def cluster_connections(cluster: str) -> str:
     return _series("cluster_connections", cluster=cluster)
 
 
+def cluster_retries_active(cluster: str) -> str:
+    """Gauge: retries under way in a cluster, their back-off included, for its `retry_budget`."""
+    return _series("cluster_retries_active", cluster=cluster)
+
+
+def cluster_retries(cluster: str) -> str:
+    """Counter: retries that a cluster's budget admitted."""
+    return _series("cluster_retries", cluster=cluster)
+
+
+def cluster_retries_refused(cluster: str) -> str:
+    """Counter: retries that a cluster's budget refused."""
+    return _series("cluster_retries_refused", cluster=cluster)
+
+
 def listener_connections(listener: str) -> str:
     """Gauge: client connections open on a listener, for its `max_connections`."""
     return _series("listener_connections", listener=listener)

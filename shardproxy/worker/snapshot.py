@@ -11,6 +11,7 @@ from shardproxy.http1.forwarding import TrustedProxies
 from shardproxy.limits.rates import RateLimit, RateLimits
 from shardproxy.proxy.pool import EndpointPool
 from shardproxy.proxy.process import Process
+from shardproxy.proxy.retries import RetryBudget, RetryPolicy
 from shardproxy.proxy.runtime import ClusterRuntime, EndpointMetrics, ListenerRuntime, RouteRuntime
 from shardproxy.routing.compile import compile_routes
 from shardproxy.shm import names
@@ -21,6 +22,7 @@ from shardproxy.shm.metrics import Metrics
 from shardproxy.shm.segment import Segment
 from shardproxy.shm.slots import Slots
 
+MOST_BACKOFFS = 10  # of base: where the back-off stops growing if the route does not say (Envoy)
 PROXY_VERSIONS = {None: 0, "v1": 1, "v2": 2}
 
 # What a pool depends on: two configurations that agree on it share the pool, and its connections stay warm.
@@ -172,7 +174,37 @@ class Compiler:
         chosen = [limits[name] for name in route.rate_limits]
         rate_limits = RateLimits(chosen, self.site.metrics) if chosen else None
         upgrades = [protocol.lower().encode() for protocol in route.upgrade]
-        return RouteRuntime(clusters[route.cluster], rate_limits, route.timeout, upgrades)
+        return RouteRuntime(clusters[route.cluster], rate_limits, route.timeout, upgrades, self.retry(route))
+
+    def retry(self, route: schema.Route) -> RetryPolicy | None:
+        retry = route.retry
+        if retry is None:
+            return None
+        base = retry.backoff.base
+        return RetryPolicy(
+            self.retry_budget(next(one for one in self.config.clusters if one.name == route.cluster)),
+            retry.on,
+            statuses=retry.statuses,
+            attempts=retry.attempts,
+            timeout_ns=route.timeout,
+            per_try_ns=retry.per_try_timeout or 0,
+            base_ns=base,
+            max_ns=retry.backoff.max or MOST_BACKOFFS * base,
+            max_body=retry.max_body,
+        )
+
+    def retry_budget(self, cluster: schema.Cluster) -> RetryBudget:
+        slots, name = self.slots, cluster.name
+        return RetryBudget(
+            self.site.gauges,
+            self.site.metrics,
+            [slots.gauge(names.endpoint_active(name, str(one.address))) for one in cluster.endpoints],
+            percent=cluster.retry_budget.percent,
+            min_concurrency=cluster.retry_budget.min_concurrency,
+            retries=slots.gauge(names.cluster_retries_active(name)),
+            granted=slots.counter(names.cluster_retries(name)),
+            refused=slots.counter(names.cluster_retries_refused(name)),
+        )
 
 
 def trusted_proxies(listener: schema.Listener) -> TrustedProxies | None:

@@ -126,3 +126,14 @@ def test_what_is_counted_is_what_is_outstanding_and_never_above_a_cap(steps: lis
         assert actives(segment, 2) == [counts[0], counts[1]]
         assert counts[0] <= 3 and len(held) <= 7
     segment.close()
+
+
+@pytest.mark.parametrize("policy", ["least_connection", "round_robin", "random"])
+def test_an_endpoint_that_was_tried_is_taken_again_only_when_no_other_can_be(
+    segment: Segment, policy: Literal["least_connection", "round_robin", "random"]
+) -> None:
+    chosen = cluster(segment, [100, 1, 1], policy=policy, caps=[None, 1, 1], requests_cap=4)
+    assert {chosen.take(0b001), chosen.take(0b001)} == {1, 2}
+    assert [chosen.take(0b001), chosen.take(0b111)] == [0, 0]
+    assert chosen.take(0b001) == -1
+    assert Gauges(segment, 1).total(REQUESTS_GAUGE) == 4

@@ -18,9 +18,23 @@ from shardproxy.config.load import parse
 from shardproxy.config.schema import Config
 from shardproxy.config.shapes import Group, Many, group_of
 
+
+class EditorLoader(yaml.SafeLoader):
+    """YAML 1.2, as editors read it: only `true` and `false` are booleans, so that the key `on` is a word."""
+
+    yaml_implicit_resolvers = {
+        first: [(tag, pattern) for tag, pattern in resolvers if first in "tfTF" or not tag.endswith(":bool")]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+def load_as_editors_do(text: str) -> Any:
+    return yaml.load(text, EditorLoader)
+
+
 CONFIGS = sorted((Path(__file__).parents[3] / "configs").glob("*.yaml"))
 TYPES = {"object": dict, "array": list, "string": str, "integer": int, "boolean": bool, "null": type(None)}
-SMALL: dict[str, Any] = yaml.safe_load((CONFIGS[0].with_name("minimal.yaml")).read_text())
+SMALL: dict[str, Any] = load_as_editors_do((CONFIGS[0].with_name("minimal.yaml")).read_text())
 FORMS = [form for form in vars(forms).values() if isinstance(form, Form)]
 
 
@@ -120,7 +134,7 @@ def _holds_inside(word: str, operand: Any, value: Any, schema: dict[str, Any], r
 
 @pytest.mark.parametrize("file", CONFIGS, ids=lambda file: file.name)
 def test_the_configurations_we_ship_conform(file: Path) -> None:
-    assert conforms(yaml.safe_load(file.read_text()), json_schema(), json_schema())
+    assert conforms(load_as_editors_do(file.read_text()), json_schema(), json_schema())
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,8 @@ def reading(requests: int, failed: int = 0) -> Stats:
         responses={"2xx": requests - failed, "5xx": failed}, request_time=times(6.25, 52), bytes_in=0, bytes_out=0,
         client_aborts=0, faults={}, listeners={},
         clusters={"app": ClusterStats(
-            balance="random", healthy=2, panics=0, active=3, connections=0, endpoints=endpoints
+            balance="random", healthy=2, panics=0, active=3, connections=0, retries=0, retries_active=0,
+            retries_refused=0, endpoints=endpoints,
         )},
         rate_limits={"few": RateLimitStats(rate=5, burst=5, tokens=0, admitted=5, refused=7)},
     )  # fmt: skip
