@@ -11,25 +11,28 @@ from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta
 
+from shardproxy.config.clusters import Cluster as Cluster
+from shardproxy.config.clusters import Endpoint as Endpoint
+from shardproxy.config.clusters import Keepalive as Keepalive
+from shardproxy.config.clusters import RetryBudget as RetryBudget
 from shardproxy.config.health import HealthCheck as HealthCheck
 from shardproxy.config.health import OutlierDetection as OutlierDetection
+from shardproxy.config.routes import Backoff as Backoff
+from shardproxy.config.routes import Match as Match
+from shardproxy.config.routes import Retry as Retry
+from shardproxy.config.routes import Route as Route
 from shardproxy.config.units import Address
 from shardproxy.config.words import (
     KIB,
-    MILLISECOND,
     MINUTE,
     SECOND,
     Bind,
     Count,
     Duration,
     File,
-    Host,
     ListenerName,
     Name,
     Network,
-    Path,
-    Percent,
-    Protocol,
     Rate,
     Size,
     Timeout,
@@ -54,85 +57,6 @@ class Timeouts(Words, frozen=True, kw_only=True):
         Size | None,
         says("Bytes per second that a request's body must bring on average, after `request_body`; left out: any."),
     ] = None
-
-
-class Match(Words, frozen=True, kw_only=True):
-    """Which requests a route takes: exactly one of `prefix` and `path`, and any of `hosts`."""
-
-    later: ClassVar[frozenset[str]] = frozenset({"methods", "headers", "query", "cookies"})
-
-    hosts: Annotated[
-        tuple[Host, ...],
-        says("Hosts, exact or as `*.example.com`.", otherwise="any host", least=1),
-    ] = ()
-    prefix: Annotated[
-        Path | None, says("The path begins with this, compared byte by byte.", otherwise="needs `path`")
-    ] = None
-    path: Annotated[Path | None, says("The path is exactly this, without the query.", otherwise="needs `prefix`")] = (
-        None
-    )
-
-
-class Backoff(Words, frozen=True, kw_only=True):
-    """The wait before the n-th retry: by chance between 0 and (2^n - 1) x `base`, at most `max`."""
-
-    base: Annotated[Timeout, says("The longest wait before the first retry.")] = 25 * MILLISECOND
-    max: Annotated[Timeout | None, says("The longest wait of all.", otherwise="ten times `base`")] = None
-
-
-class Retry(Words, frozen=True, kw_only=True):
-    """Which requests are tried again, on another endpoint where there is one; never once a byte of a response is out.
-
-    As in Envoy the method does not matter: `connect-failure` and `refused` are safe for every request, the other
-    conditions may run a request twice, POST too.
-    """
-
-    later: ClassVar[frozenset[str]] = frozenset({"headers"})
-
-    on: Annotated[
-        tuple[Literal["connect-failure", "refused", "reset", "gateway-error", "5xx", "retriable-status"], ...],
-        says(
-            "After what: no connection (`refused`: before its timeout), no response (`reset`: closed, broken or late; "
-            "no connection too), 502 to 504 or any 5xx (both: or no response), or one of `statuses`.",
-            least=1,
-        ),
-    ]
-    attempts: Annotated[int, Meta(ge=1, le=10), says("Retries after the first try.")] = 1
-    statuses: Annotated[
-        tuple[Annotated[int, Meta(ge=200, le=599)], ...],
-        says("For `retriable-status`.", otherwise="none", least=1),
-    ] = ()
-    per_try_timeout: Annotated[
-        Timeout | None,
-        says("For the response's head of one try; the route's `timeout` bounds all of them.", otherwise="`timeout`"),
-    ] = None
-    backoff: Annotated[Backoff, says("The wait before a retry.")] = Backoff()
-    max_body: Annotated[
-        Size, says("A request with a longer body is not tried again once the first bytes of it have left.")
-    ] = 64 * KIB
-
-
-class Route(Words, frozen=True, kw_only=True):
-    """Where matching requests go, and under which limits."""
-
-    later: ClassVar[frozenset[str]] = frozenset({"filters", "redirect", "rewrite", "response"})
-
-    match: Annotated[Match, says("Which requests this route takes.")]
-    cluster: Annotated[Name, says("The name of the cluster that answers them.")]
-    timeout: Annotated[Timeout, says("From the end of the request until the response's head has come; then 504.")] = (
-        15 * SECOND
-    )
-    rate_limits: Annotated[
-        tuple[Name, ...], says("Names of rate limits; each must admit the request, otherwise 429.")
-    ] = ()
-    retry: Annotated[Retry | None, says("When to try again.", otherwise="never")] = None
-    upgrade: Annotated[
-        tuple[Protocol, ...],
-        says(
-            "Protocols that a client may switch to, such as `websocket`; others go on as plain requests. "
-            "`connect` allows tunnels by the CONNECT method."
-        ),
-    ] = ()
 
 
 class Listener(Words, frozen=True, kw_only=True):
@@ -203,78 +127,6 @@ class Listener(Words, frozen=True, kw_only=True):
         Literal["keep", "reject", "unescape"], says("What becomes of `%2F` and `%5C` in a path.")
     ] = "keep"
     via: Annotated[Token | None, says("The name to give in `Via` fields.", otherwise="no such field")] = None
-
-
-class Keepalive(Words, frozen=True, kw_only=True):
-    """Connections to endpoints that are kept for the next request."""
-
-    max_idle: Annotated[
-        int, Meta(ge=0, le=65535), says("Idle connections to keep, per worker and endpoint; 0 keeps none.")
-    ] = 256
-    idle_timeout: Annotated[
-        Timeout, says("How long to keep an idle connection; choose less than the endpoint does.")
-    ] = MINUTE
-    max_requests: Annotated[Count | None, says("Requests on one connection before it is closed.")] = None
-
-
-class Endpoint(Words, frozen=True, kw_only=True):
-    """One server of a cluster; its address alone may stand for it."""
-
-    lone: ClassVar[str | None] = "address"
-
-    address: Annotated[Bind, says("Where to connect.")]
-    weight: Annotated[int, Meta(ge=1, le=1000), says("Its share relative to the others'.")] = 1
-    max_requests: Annotated[Count | None, says("Requests at a time, over all workers together.")] = None
-
-
-class RetryBudget(Words, frozen=True, kw_only=True):
-    """Retries of a cluster at a time, over all workers together: the larger of both; more are not made."""
-
-    percent: Annotated[int, Meta(ge=0, le=100), says("Of the requests that are under way.")] = 20
-    min_concurrency: Annotated[int, Meta(ge=0, le=65535), says("Always allowed.")] = 3
-
-
-class Cluster(Words, frozen=True, kw_only=True):
-    """Servers that answer the same requests, and how they share them."""
-
-    later: ClassVar[frozenset[str]] = frozenset({"discovery", "tls", "adaptive"})
-
-    name: Annotated[Name, says("What routes call it.")]
-    balance: Annotated[
-        Literal["least_connection", "round_robin", "random"],
-        says(
-            "How to choose an endpoint: the one with the fewest requests for its weight, in turn, or by chance.",
-            later=frozenset({"ring_hash", "maglev"}),
-        ),
-    ] = "least_connection"
-    endpoints: Annotated[tuple[Endpoint, ...], says("Its servers.", least=1)]
-    connect_timeout: Annotated[Timeout, says("How long to wait for a connection to an endpoint.")] = 5 * SECOND
-    max_connections: Annotated[
-        Count | None, says("Connections to its endpoints at a time, over all workers together.")
-    ] = None
-    max_requests: Annotated[
-        Count | None, says("Requests at a time, over all workers together; more are answered with 503.")
-    ] = None
-    proxy_protocol: Annotated[
-        Literal["v1", "v2"] | None,
-        says(
-            "Begin every connection to an endpoint with a PROXY protocol header of this version; such a connection "
-            "belongs to one client, so it serves one request.",
-            otherwise="no such header",
-        ),
-    ] = None
-    health_check: Annotated[
-        HealthCheck | None, says("How to find out which endpoints are healthy.", otherwise="all are taken for healthy")
-    ] = None
-    outlier_detection: Annotated[
-        OutlierDetection | None, says("Eject endpoints by how requests go.", otherwise="none is ejected")
-    ] = None
-    panic_threshold: Annotated[
-        Percent,
-        says("With less than so many percent of the endpoints healthy, all are used; 0: never, but 503 if none is."),
-    ] = 50
-    retry_budget: Annotated[RetryBudget, says("How many retries its routes may make at a time.")] = RetryBudget()
-    keepalive: Annotated[Keepalive, says("Connections kept for the next request.")] = Keepalive()
 
 
 class RateLimit(Words, frozen=True, kw_only=True):

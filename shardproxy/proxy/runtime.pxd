@@ -1,4 +1,4 @@
-# The snapshot of the configuration in the shape that the data path reads. Immutable; worker/snapshot.py builds it.
+# The snapshot of the configuration in the shape that the data path reads. Immutable; worker/build.py builds it.
 from libc.stdint cimport int64_t
 
 from shardproxy.balancing.cluster cimport Cluster

@@ -11,7 +11,8 @@ from shardproxy.shm.gauges import Gauges
 from shardproxy.shm.metrics import Metrics
 from shardproxy.shm.segment import Segment
 from shardproxy.shm.slots import Slots
-from shardproxy.worker.snapshot import Worksite, build
+from shardproxy.worker.build import build
+from shardproxy.worker.snapshot import Worksite
 
 _ROW = 1
 

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from shardproxy.config.schema import Config
 from shardproxy.shm.slots import Slots
 from shardproxy.worker.accept import Acceptor
-from shardproxy.worker.snapshot import Snapshot, Worksite, build
+from shardproxy.worker.build import build
+from shardproxy.worker.snapshot import Snapshot, Worksite
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,26 @@
+"""What is wrong with clusters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from shardproxy.config.findings import Finding
+from shardproxy.config.schema import Cluster, Config, HealthCheck
+
+
+def health_checks_can_be_made(config: Config) -> Iterator[Finding]:
+    for number, cluster in enumerate(config.clusters):
+        if cluster.health_check is not None:
+            for key, sentence in _unusable(cluster.health_check, cluster):
+                yield ("clusters", number, "health_check", key), sentence
+
+
+def _unusable(check: HealthCheck, cluster: Cluster) -> Iterator[tuple[str, str]]:
+    if check.type == "tcp":
+        for key in ("host", "body"):
+            if getattr(check, key) is not None:
+                yield key, "a check of type tcp only connects; leave it out, or write type: http"
+    elif cluster.proxy_protocol and check.port is None:
+        yield "type", "http checks send no PROXY protocol header; write type: tcp, or a port that expects none"
+    if check.port is not None and any(endpoint.address.is_unix for endpoint in cluster.endpoints):
+        yield "port", "an endpoint of this cluster is a Unix socket, which has no port"

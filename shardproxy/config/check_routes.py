@@ -1,0 +1,95 @@
+"""What is wrong with routes: what they match, which of them can never win, and when they try again."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from shardproxy.config.findings import Finding, repeated
+from shardproxy.config.places import Path
+from shardproxy.config.schema import Config, Listener, Match, Retry
+
+_MOST_NAMED = 3  # routes in one sentence
+
+
+def matches_say_one_thing(config: Config) -> Iterator[Finding]:
+    for path, match in matches(config):
+        if match.prefix is None and match.path is None:
+            yield path, "needs prefix or path, such as prefix: /"
+        if match.prefix is not None and match.path is not None:
+            yield path, "has both prefix and path; leave one of them out"
+
+
+def every_route_can_win(config: Config) -> Iterator[Finding]:
+    """A route loses every request if, for each of its hosts, an earlier one takes all that it would."""
+    for number, listener in enumerate(config.listeners):
+        yield from _losers(("listeners", number, "routes"), listener)
+
+
+def retries_make_sense(config: Config) -> Iterator[Finding]:
+    for number, listener in enumerate(config.listeners):
+        for index, route in enumerate(listener.routes):
+            if route.retry is not None:
+                yield from _retry(("listeners", number, "routes", index, "retry"), route.retry)
+
+
+def _retry(path: Path, retry: Retry) -> Iterator[Finding]:
+    yield from repeated((*path, "on"), retry.on, "condition")
+    yield from repeated((*path, "statuses"), [str(status) for status in retry.statuses], "status")
+    if "retriable-status" in retry.on and not retry.statuses:
+        yield path, "retriable-status needs statuses, such as statuses: [409]"
+    if retry.statuses and "retriable-status" not in retry.on:
+        yield (*path, "statuses"), "are used only if on has retriable-status"
+    if retry.backoff.max is not None and retry.backoff.max < retry.backoff.base:
+        yield (*path, "backoff", "max"), "must not be less than base"
+
+
+def matches(config: Config) -> Iterator[tuple[Path, Match]]:
+    for number, listener in enumerate(config.listeners):
+        for index, route in enumerate(listener.routes):
+            yield ("listeners", number, "routes", index, "match"), route.match
+
+
+def _losers(path: Path, listener: Listener) -> Iterator[Finding]:
+    taken: dict[str | None, _Taken] = defaultdict(_Taken)
+    for index, route in enumerate(listener.routes):
+        hosts = route.match.hosts or (None,)
+        winners = {taken[host].winner(route.match) for host in hosts}
+        if None not in winners:
+            yield (*path, index, "match"), f"can never win: all that it matches goes to {_routes(winners)} before it"
+        for host in hosts:
+            taken[host].add(route.match, index)
+
+
+def _routes(winners: set[int | None]) -> str:
+    """`routes[0]`, `routes[0] and routes[12]`; beyond three the rest is only counted."""
+    numbers = sorted(number for number in winners if number is not None)
+    names = [f"routes[{number}]" for number in numbers[:_MOST_NAMED]]
+    if len(numbers) > _MOST_NAMED:
+        return f"{', '.join(names)} and {len(numbers) - _MOST_NAMED} more"
+    return " and ".join(names)
+
+
+@dataclass
+class _Taken:
+    """What the routes of one host take; paths and prefixes lead to the first route that has them."""
+
+    paths: dict[str, int] = field(default_factory=dict)
+    prefixes: dict[str, int] = field(default_factory=dict)
+    lengths: set[int] = field(default_factory=set)
+
+    def add(self, match: Match, index: int) -> None:
+        if match.prefix is not None:
+            self.prefixes.setdefault(match.prefix, index)
+            self.lengths.add(len(match.prefix))
+        elif match.path is not None:
+            self.paths.setdefault(match.path, index)
+
+    def winner(self, match: Match) -> int | None:
+        """The earliest route that takes all that `match` would; cost: the number of different prefix lengths."""
+        start = match.path or match.prefix or ""
+        found = [self.prefixes.get(start[:length]) for length in self.lengths]
+        if match.prefix is None:
+            found.append(self.paths.get(start))
+        return min((index for index in found if index is not None), default=None)

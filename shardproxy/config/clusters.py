@@ -1,0 +1,92 @@
+"""What a user can write about a cluster: its servers, how they share requests, and when one is tried no more."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from msgspec import Meta
+
+from shardproxy.config.health import HealthCheck, OutlierDetection
+from shardproxy.config.words import (
+    MINUTE,
+    SECOND,
+    Bind,
+    Count,
+    Name,
+    Percent,
+    Timeout,
+    Words,
+    says,
+)
+
+
+class Keepalive(Words, frozen=True, kw_only=True):
+    """Connections to endpoints that are kept for the next request."""
+
+    max_idle: Annotated[
+        int, Meta(ge=0, le=65535), says("Idle connections to keep, per worker and endpoint; 0 keeps none.")
+    ] = 256
+    idle_timeout: Annotated[
+        Timeout, says("How long to keep an idle connection; choose less than the endpoint does.")
+    ] = MINUTE
+    max_requests: Annotated[Count | None, says("Requests on one connection before it is closed.")] = None
+
+
+class Endpoint(Words, frozen=True, kw_only=True):
+    """One server of a cluster; its address alone may stand for it."""
+
+    lone: ClassVar[str | None] = "address"
+
+    address: Annotated[Bind, says("Where to connect.")]
+    weight: Annotated[int, Meta(ge=1, le=1000), says("Its share relative to the others'.")] = 1
+    max_requests: Annotated[Count | None, says("Requests at a time, over all workers together.")] = None
+
+
+class RetryBudget(Words, frozen=True, kw_only=True):
+    """Retries of a cluster at a time, over all workers together: the larger of both; more are not made."""
+
+    percent: Annotated[int, Meta(ge=0, le=100), says("Of the requests that are under way.")] = 20
+    min_concurrency: Annotated[int, Meta(ge=0, le=65535), says("Always allowed.")] = 3
+
+
+class Cluster(Words, frozen=True, kw_only=True):
+    """Servers that answer the same requests, and how they share them."""
+
+    later: ClassVar[frozenset[str]] = frozenset({"discovery", "tls", "adaptive"})
+
+    name: Annotated[Name, says("What routes call it.")]
+    balance: Annotated[
+        Literal["least_connection", "round_robin", "random"],
+        says(
+            "How to choose an endpoint: the one with the fewest requests for its weight, in turn, or by chance.",
+            later=frozenset({"ring_hash", "maglev"}),
+        ),
+    ] = "least_connection"
+    endpoints: Annotated[tuple[Endpoint, ...], says("Its servers.", least=1)]
+    connect_timeout: Annotated[Timeout, says("How long to wait for a connection to an endpoint.")] = 5 * SECOND
+    max_connections: Annotated[
+        Count | None, says("Connections to its endpoints at a time, over all workers together.")
+    ] = None
+    max_requests: Annotated[
+        Count | None, says("Requests at a time, over all workers together; more are answered with 503.")
+    ] = None
+    proxy_protocol: Annotated[
+        Literal["v1", "v2"] | None,
+        says(
+            "Begin every connection to an endpoint with a PROXY protocol header of this version; such a connection "
+            "belongs to one client, so it serves one request.",
+            otherwise="no such header",
+        ),
+    ] = None
+    health_check: Annotated[
+        HealthCheck | None, says("How to find out which endpoints are healthy.", otherwise="all are taken for healthy")
+    ] = None
+    outlier_detection: Annotated[
+        OutlierDetection | None, says("Eject endpoints by how requests go.", otherwise="none is ejected")
+    ] = None
+    panic_threshold: Annotated[
+        Percent,
+        says("With less than so many percent of the endpoints healthy, all are used; 0: never, but 503 if none is."),
+    ] = 50
+    retry_budget: Annotated[RetryBudget, says("How many retries its routes may make at a time.")] = RetryBudget()
+    keepalive: Annotated[Keepalive, says("Connections kept for the next request.")] = Keepalive()

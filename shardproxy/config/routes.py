@@ -1,0 +1,100 @@
+"""What a user can write about a route: which requests it takes, and what becomes of them."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from msgspec import Meta
+
+from shardproxy.config.words import (
+    KIB,
+    MILLISECOND,
+    SECOND,
+    Host,
+    Name,
+    Path,
+    Protocol,
+    Size,
+    Timeout,
+    Words,
+    says,
+)
+
+
+class Match(Words, frozen=True, kw_only=True):
+    """Which requests a route takes: exactly one of `prefix` and `path`, and any of `hosts`."""
+
+    later: ClassVar[frozenset[str]] = frozenset({"methods", "headers", "query", "cookies"})
+
+    hosts: Annotated[
+        tuple[Host, ...],
+        says("Hosts, exact or as `*.example.com`.", otherwise="any host", least=1),
+    ] = ()
+    prefix: Annotated[
+        Path | None, says("The path begins with this, compared byte by byte.", otherwise="needs `path`")
+    ] = None
+    path: Annotated[Path | None, says("The path is exactly this, without the query.", otherwise="needs `prefix`")] = (
+        None
+    )
+
+
+class Backoff(Words, frozen=True, kw_only=True):
+    """The wait before the n-th retry: by chance between 0 and (2^n - 1) x `base`, at most `max`."""
+
+    base: Annotated[Timeout, says("The longest wait before the first retry.")] = 25 * MILLISECOND
+    max: Annotated[Timeout | None, says("The longest wait of all.", otherwise="ten times `base`")] = None
+
+
+class Retry(Words, frozen=True, kw_only=True):
+    """Which requests are tried again, on another endpoint where there is one; never once a byte of a response is out.
+
+    As in Envoy the method does not matter: `connect-failure` and `refused` are safe for every request, the other
+    conditions may run a request twice, POST too.
+    """
+
+    later: ClassVar[frozenset[str]] = frozenset({"headers"})
+
+    on: Annotated[
+        tuple[Literal["connect-failure", "refused", "reset", "gateway-error", "5xx", "retriable-status"], ...],
+        says(
+            "After what: no connection (`refused`: before its timeout), no response (`reset`: closed, broken or late; "
+            "no connection too), 502 to 504 or any 5xx (both: or no response), or one of `statuses`.",
+            least=1,
+        ),
+    ]
+    attempts: Annotated[int, Meta(ge=1, le=10), says("Retries after the first try.")] = 1
+    statuses: Annotated[
+        tuple[Annotated[int, Meta(ge=200, le=599)], ...],
+        says("For `retriable-status`.", otherwise="none", least=1),
+    ] = ()
+    per_try_timeout: Annotated[
+        Timeout | None,
+        says("For the response's head of one try; the route's `timeout` bounds all of them.", otherwise="`timeout`"),
+    ] = None
+    backoff: Annotated[Backoff, says("The wait before a retry.")] = Backoff()
+    max_body: Annotated[
+        Size, says("A request with a longer body is not tried again once the first bytes of it have left.")
+    ] = 64 * KIB
+
+
+class Route(Words, frozen=True, kw_only=True):
+    """Where matching requests go, and under which limits."""
+
+    later: ClassVar[frozenset[str]] = frozenset({"filters", "redirect", "rewrite", "response"})
+
+    match: Annotated[Match, says("Which requests this route takes.")]
+    cluster: Annotated[Name, says("The name of the cluster that answers them.")]
+    timeout: Annotated[Timeout, says("From the end of the request until the response's head has come; then 504.")] = (
+        15 * SECOND
+    )
+    rate_limits: Annotated[
+        tuple[Name, ...], says("Names of rate limits; each must admit the request, otherwise 429.")
+    ] = ()
+    retry: Annotated[Retry | None, says("When to try again.", otherwise="never")] = None
+    upgrade: Annotated[
+        tuple[Protocol, ...],
+        says(
+            "Protocols that a client may switch to, such as `websocket`; others go on as plain requests. "
+            "`connect` allows tunnels by the CONNECT method."
+        ),
+    ] = ()

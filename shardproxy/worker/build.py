@@ -1,0 +1,89 @@
+"""The configuration, compiled into what the data path reads; builds everything or raises, and changes nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from shardproxy.config import schema
+from shardproxy.http1.forwarding import TrustedProxies
+from shardproxy.limits.rates import RateLimit
+from shardproxy.proxy.runtime import ListenerRuntime
+from shardproxy.routing.compile import compile_routes
+from shardproxy.shm import names
+from shardproxy.shm.buckets import Bucket, Buckets
+from shardproxy.shm.slots import Slots
+from shardproxy.worker.build_clusters import ClusterBuilder
+from shardproxy.worker.build_routes import RouteBuilder
+from shardproxy.worker.snapshot import Snapshot, Worksite
+
+
+@dataclass(frozen=True)
+class SnapshotBuilder:
+    """Holds what every step needs; `former` is what is being served."""
+
+    site: Worksite
+    config: schema.Config
+    slots: Slots
+    former: Snapshot
+
+    def build(self) -> Snapshot:
+        configured = {cluster.name: cluster for cluster in self.config.clusters}
+        builder = ClusterBuilder(self.site, self.slots, self.former)
+        clusters = {name: builder.cluster(cluster) for name, cluster in configured.items()}
+        buckets = Buckets(self.site.segment)
+        limits = {limit.name: self.rate_limit(limit, buckets) for limit in self.config.rate_limits}
+        routes = RouteBuilder(self.site, self.slots, configured, clusters, limits)
+        listeners = {listener.name: self.listener(listener, routes) for listener in self.config.listeners}
+        return Snapshot(listeners, {configured[name]: clusters[name] for name in clusters}, builder.pools)
+
+    def rate_limit(self, limit: schema.RateLimit, buckets: Buckets) -> RateLimit:
+        slots = self.slots
+        return RateLimit(
+            Bucket(buckets, slots.bucket(names.rate_limit(limit.name)), limit.rate, schema.burst_of(limit)),
+            slots.counter(names.rate_limit_admitted(limit.name)),
+            slots.counter(names.rate_limit_refused(limit.name)),
+        )
+
+    def listener(self, listener: schema.Listener, routes: RouteBuilder) -> ListenerRuntime:
+        slots, timeouts = self.slots, listener.timeouts
+        return ListenerRuntime(
+            listener.name,
+            compile_routes(listener.routes),
+            [routes.route(route) for route in listener.routes],
+            max_head=listener.max_head,
+            max_fields=listener.max_fields,
+            max_body=listener.max_body,
+            request_head_ns=timeouts.request_head,
+            request_body_ns=timeouts.request_body,
+            idle_ns=timeouts.idle,
+            stream_idle_ns=timeouts.stream_idle,
+            tunnel_idle_ns=timeouts.tunnel_idle,
+            min_body_rate=timeouts.min_body_rate or 0,
+            normalize_path=listener.normalize_path,
+            merge_slashes=listener.merge_slashes,
+            escaped_slashes=listener.escaped_slashes,
+            connections=slots.gauge(names.listener_connections(listener.name)),
+            max_connections=listener.max_connections,
+            max_connections_per_client=listener.max_connections_per_client,
+            proxy_protocol=listener.proxy_protocol,
+            trusted=trusted_proxies(listener),
+            forwarded=listener.forwarded,
+            client_field=(listener.client_address_field or "").encode(),
+            waits_when_full=listener.on_full == "wait",
+            accepted=slots.counter(names.listener_accepted(listener.name)),
+            via=f"Via: 1.1 {listener.via}\r\n".encode() if listener.via else b"",
+            scheme=b"http",
+        )
+
+
+def trusted_proxies(listener: schema.Listener) -> TrustedProxies | None:
+    """None if none are configured."""
+    proxies = listener.trusted_proxies
+    if isinstance(proxies, int):
+        return TrustedProxies(hops=proxies)
+    return TrustedProxies(proxies) if proxies else None
+
+
+def build(site: Worksite, config: schema.Config, slots: Slots, former: Snapshot | None = None) -> Snapshot:
+    """The snapshot of `config`, whose slots have all been assigned; what has not changed is taken from `former`."""
+    return SnapshotBuilder(site, config, slots, former or Snapshot({})).build()

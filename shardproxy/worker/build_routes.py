@@ -1,0 +1,62 @@
+"""A route of the configuration, compiled into what a request meets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from shardproxy.config import schema
+from shardproxy.limits.rates import RateLimit, RateLimits
+from shardproxy.proxy.retries import RetryBudget, RetryPolicy
+from shardproxy.proxy.runtime import ClusterRuntime, RouteRuntime
+from shardproxy.shm import names
+from shardproxy.shm.slots import Slots
+from shardproxy.worker.snapshot import Worksite
+
+MOST_BACKOFFS = 10  # of base: where the back-off stops growing if the route does not say (Envoy)
+
+
+@dataclass(frozen=True)
+class RouteBuilder:
+    """`clusters` and `limits` are what routes name, compiled; `configured` the clusters as they are written."""
+
+    site: Worksite
+    slots: Slots
+    configured: dict[str, schema.Cluster]
+    clusters: dict[str, ClusterRuntime]
+    limits: dict[str, RateLimit]
+
+    def route(self, route: schema.Route) -> RouteRuntime:
+        chosen = [self.limits[name] for name in route.rate_limits]
+        rate_limits = RateLimits(chosen, self.site.metrics) if chosen else None
+        upgrades = [protocol.lower().encode() for protocol in route.upgrade]
+        return RouteRuntime(self.clusters[route.cluster], rate_limits, route.timeout, upgrades, self.retry(route))
+
+    def retry(self, route: schema.Route) -> RetryPolicy | None:
+        retry = route.retry
+        if retry is None:
+            return None
+        base = retry.backoff.base
+        return RetryPolicy(
+            self.retry_budget(self.configured[route.cluster]),
+            retry.on,
+            statuses=retry.statuses,
+            attempts=retry.attempts,
+            timeout_ns=route.timeout,
+            per_try_ns=retry.per_try_timeout or 0,
+            base_ns=base,
+            max_ns=retry.backoff.max or MOST_BACKOFFS * base,
+            max_body=retry.max_body,
+        )
+
+    def retry_budget(self, cluster: schema.Cluster) -> RetryBudget:
+        slots, name = self.slots, cluster.name
+        return RetryBudget(
+            self.site.gauges,
+            self.site.metrics,
+            [slots.gauge(names.endpoint_active(name, str(one.address))) for one in cluster.endpoints],
+            percent=cluster.retry_budget.percent,
+            min_concurrency=cluster.retry_budget.min_concurrency,
+            retries=slots.gauge(names.cluster_retries_active(name)),
+            granted=slots.counter(names.cluster_retries(name)),
+            refused=slots.counter(names.cluster_retries_refused(name)),
+        )
