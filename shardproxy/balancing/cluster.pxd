@@ -52,5 +52,6 @@ cdef class Cluster:
     cdef int least_connection(self, uint64_t excluded) noexcept
     cdef int round_robin(self, uint64_t excluded) noexcept
     cdef int weighted_random(self, uint64_t excluded) noexcept
+    cdef bint is_eligible(self, int index, uint64_t excluded) noexcept
     cdef bint is_full(self, EndpointState* endpoint) noexcept
     cdef uint64_t next_random(self) noexcept

@@ -136,7 +136,7 @@ cdef class Cluster:
         cdef EndpointState* endpoint
         for i in range(self.count):
             endpoint = &self.endpoints[i]
-            if is_excluded(excluded, i) or is_out(self.heeded, endpoint):
+            if not self.is_eligible(i, excluded):
                 continue
             active = gauge_total(self.cells, endpoint.active)
             if endpoint.cap != NO_CAP and active >= endpoint.cap:
@@ -158,7 +158,7 @@ cdef class Cluster:
         cdef EndpointState* endpoint
         for i in range(self.count):
             endpoint = &self.endpoints[i]
-            if is_excluded(excluded, i) or is_out(self.heeded, endpoint) or self.is_full(endpoint):
+            if not self.is_eligible(i, excluded) or self.is_full(endpoint):
                 continue
             endpoint.current += endpoint.weight
             total += endpoint.weight
@@ -175,12 +175,17 @@ cdef class Cluster:
         cdef EndpointState* endpoint
         for i in range(self.count):
             endpoint = &self.endpoints[i]
-            if is_excluded(excluded, i) or is_out(self.heeded, endpoint) or self.is_full(endpoint):
+            if not self.is_eligible(i, excluded) or self.is_full(endpoint):
                 continue
             total += endpoint.weight
             if self.next_random() % total < <uint64_t>endpoint.weight:
                 best = i
         return best
+
+    # hot
+    cdef bint is_eligible(self, int index, uint64_t excluded) noexcept:
+        """Neither tried before nor out."""
+        return not is_excluded(excluded, index) and not is_out(self.heeded, &self.endpoints[index])
 
     cdef bint is_full(self, EndpointState* endpoint) noexcept:
         return endpoint.cap != NO_CAP and gauge_total(self.cells, endpoint.active) >= endpoint.cap

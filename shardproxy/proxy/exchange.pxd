@@ -8,13 +8,14 @@ from shardproxy.http1.names cimport Method
 from shardproxy.http1.splice cimport RequestAdditions
 from .ends cimport End, Retrier, Source
 from .process cimport Process
-from .runtime cimport ListenerRuntime, RouteRuntime
+from .runtime cimport ClusterRuntime, ListenerRuntime, RouteRuntime
 
 @cython.final
 cdef class Exchange:
     cdef Process process
     cdef ListenerRuntime listener
     cdef RouteRuntime route
+    cdef ClusterRuntime cluster
     cdef End client
     cdef End origin                 # None while connecting and when it is lost
     cdef Head request               # held to the end: it may have to be sent again
@@ -67,12 +68,9 @@ cdef class Exchange:
     cdef void choose_origin(self) noexcept
     cdef void ask(self, Source source, bint fresh) noexcept
     cdef void describe_client(self) noexcept
-    cdef void describe_hops(self) noexcept
-    cdef void ask_upgrade(self) noexcept
     cdef bint begin_connect(self) noexcept
     cdef void open_tunnel(self) noexcept
     cdef bint normalize(self) noexcept
-    cdef bint accepts_upgrade(self, Head head) noexcept
     cdef void send_request(self) noexcept
     cdef bint can_resend(self) noexcept
     cdef void refuse(self, int fault, int64_t retry_after_s) noexcept

@@ -16,20 +16,18 @@ from cpython.list cimport PyList_GET_ITEM
 
 from shardproxy.balancing.cluster cimport FULL
 from shardproxy.http1.faults cimport Fault
-from shardproxy.http1.authority cimport same_authority
-from shardproxy.http1.forwarding cimport BELIEF_REPLACED, BELIEF_TRUSTED, Hop, read_hop
 from shardproxy.http1.framing cimport BODY_NONE, BODY_TUNNEL
-from shardproxy.http1.head cimport Field, give_head
+from shardproxy.http1.head cimport give_head
 from shardproxy.http1.paths cimport normal_path
-from shardproxy.http1.names cimport FIELD_FORWARDED, FIELD_UPGRADE, FIELD_X_REQUEST_ID, METHOD_CONNECT, is_idempotent
+from shardproxy.http1.names cimport METHOD_CONNECT, is_idempotent
 from shardproxy.shm.clock cimport now_ns
 from shardproxy.shm.metrics cimport count, observe_ns
+from .introduction cimport ask_upgrade, describe_hops
 from .process cimport REQUEST_ID_LENGTH
 
 cdef enum:
     NONE_CHOSEN = -1
     OVERFLOW_RETRY_S = 1
-    MAX_REQUEST_ID = 200        # bytes of a trusted proxy's X-Request-Id; a longer one is replaced
     NS_PER_S = 1_000_000_000
 
 
@@ -58,6 +56,7 @@ cdef class Exchange:
             self.refuse(Fault.NO_ROUTE, 0)
             return
         self.route = <RouteRuntime>PyList_GET_ITEM(self.listener.routes, index)
+        self.cluster = self.route.cluster
         if self.request.method == METHOD_CONNECT and not self.begin_connect():
             return
         if self.route.limits is not None:
@@ -103,12 +102,12 @@ cdef class Exchange:
 
     # hot
     cdef void choose_origin(self) noexcept:
-        self.endpoint = self.route.cluster.balancing.choose()
+        self.endpoint = self.cluster.balancing.choose()
         if self.endpoint < 0:
             self.refuse(Fault.OVERFLOW if self.endpoint == FULL else Fault.NO_ENDPOINT, OVERFLOW_RETRY_S)
             return
         self.describe_client()
-        self.ask(<Source>PyList_GET_ITEM(self.route.cluster.sources, self.endpoint), self.request.method == METHOD_CONNECT)
+        self.ask(<Source>PyList_GET_ITEM(self.cluster.sources, self.endpoint), self.request.method == METHOD_CONNECT)
 
     # hot
     cdef void ask(self, Source source, bint fresh) noexcept:
@@ -129,40 +128,9 @@ cdef class Exchange:
         self.additions.scheme = PyBytes_AS_STRING(self.listener.scheme)
         self.additions.scheme_len = PyBytes_GET_SIZE(self.listener.scheme)
         if self.listener.knows_proxies:
-            self.describe_hops()
-        if self.request.says_upgrade:
-            self.ask_upgrade()
-
-    cdef void describe_hops(self) noexcept:
-        """What the listener wants endpoints to know of the way from the client to us."""
-        cdef ListenerRuntime listener = self.listener
-        cdef RequestAdditions* additions = &self.additions
-        cdef const Field* named = self.request.find(FIELD_X_REQUEST_ID)
-        cdef Hop client
-        read_hop(additions.peer, additions.peer_len, &client)
-        additions.belief = listener.trusted.belief(&client.ip)
-        if additions.belief == BELIEF_TRUSTED:
-            listener.trusted.find_client(self.request, &client)
-            if named != NULL and 0 < named.value_len <= MAX_REQUEST_ID:
-                additions.request_id = self.request.base + named.value
-                additions.request_id_len = named.value_len
-        additions.client, additions.client_len = client.p, client.n
-        additions.forwarded = listener.forwarded
-        if listener.forwarded or additions.belief == BELIEF_REPLACED:
-            self.request.drop(FIELD_FORWARDED)
-        if listener.client_field:
-            additions.client_field = listener.client_field
-            additions.client_field_len = len(listener.client_field)
-            self.request.drop_named(listener.client_field_lower, len(listener.client_field_lower))
-
-    cdef void ask_upgrade(self) noexcept:
-        """Upgrade is hop-by-hop (RFC 9110 §7.8): it goes on only if the route allows that protocol."""
-        cdef const Field* field = self.request.find(FIELD_UPGRADE)
-        if field != NULL and self.request.minor == 1 and self.framing.kind == BODY_NONE:
-            if (self.route.allows_upgrade(self.request.base + field.value, field.value_len)
-                    and not same_authority(self.request.base + field.value, field.value_len, b"connect", 7)):
-                self.additions.upgrade = self.request.base + field.value
-                self.additions.upgrade_len = field.value_len
+            describe_hops(self.request, self.listener, &self.additions)
+        if self.request.says_upgrade and self.framing.kind == BODY_NONE:
+            ask_upgrade(self.request, self.route, &self.additions)
 
     # hot
     cdef void request_body(self, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept:
@@ -265,7 +233,7 @@ cdef class Exchange:
         if self.is_over:
             return
         if fault != Fault.OVERFLOW:
-            count(self.process.cells, self.route.cluster.slots[self.endpoint].unreached, 1)
+            count(self.process.cells, self.cluster.slots[self.endpoint].unreached, 1)
         if self.retrier is None or not self.retrier.after_fault(fault):
             self.refuse(fault, OVERFLOW_RETRY_S if fault == Fault.OVERFLOW else 0)
 
@@ -277,7 +245,7 @@ cdef class Exchange:
     # hot
     cdef void response_head(self, Head head, const Framing* framing) noexcept:
         if head.status >= 500:
-            count(self.process.cells, self.route.cluster.slots[self.endpoint].errors, 1)
+            count(self.process.cells, self.cluster.slots[self.endpoint].errors, 1)
         if self.retrier is not None and self.retrier.after_status(head.status):
             return
         self.is_answered = True
@@ -288,13 +256,6 @@ cdef class Exchange:
             self.idle_ns = self.listener.tunnel_idle_ns
             self.client.flush()
             self.client.resume()
-
-    cdef bint accepts_upgrade(self, Head head) noexcept:
-        """Is this 101 what was asked for?  (RFC 9110 §7.8)"""
-        cdef const Field* field = head.find(FIELD_UPGRADE)
-        return (self.additions.upgrade_len != 0 and field != NULL and head.says_upgrade
-                and same_authority(head.base + field.value, field.value_len,
-                                   self.additions.upgrade, self.additions.upgrade_len))
 
     # hot
     cdef void response_body(self, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept:
@@ -308,7 +269,7 @@ cdef class Exchange:
     # hot
     cdef void response_end(self) noexcept:
         self.client.finish()
-        observe_ns(self.process.cells, self.route.cluster.slots[self.endpoint].time, now_ns() - self.sent_ns)
+        observe_ns(self.process.cells, self.cluster.slots[self.endpoint].time, now_ns() - self.sent_ns)
         self.finish(Fault.OK)
 
     cdef void origin_eof(self) noexcept:
@@ -326,9 +287,9 @@ cdef class Exchange:
             return
         if fault == Fault.STALE_CONNECTION and self.can_resend():
             self.is_resent = True
-            self.ask(<Source>self.route.cluster.sources[self.endpoint], True)
+            self.ask(<Source>self.cluster.sources[self.endpoint], True)
             return
-        count(self.process.cells, self.route.cluster.slots[self.endpoint].failures, 1)
+        count(self.process.cells, self.cluster.slots[self.endpoint].failures, 1)
         if self.retrier is None or not self.retrier.after_fault(fault):
             self.refuse(fault, 0)
 
@@ -368,7 +329,7 @@ cdef class Exchange:
         if self.retrier is not None:
             self.retrier.end()
         if self.endpoint >= 0:
-            self.route.cluster.balancing.release(self.endpoint)
+            self.cluster.balancing.release(self.endpoint)
             self.endpoint = NONE_CHOSEN
         give_head(self.request)
         self.request = None
@@ -385,7 +346,7 @@ cdef class Exchange:
         if not self.is_tunnel:
             observe_ns(process.cells, process.slots.request_time, now_ns() - self.started_ns)
         if self.is_sent:
-            count(process.cells, self.route.cluster.slots[self.endpoint].requests, 1)
+            count(process.cells, self.cluster.slots[self.endpoint].requests, 1)
         if fault != Fault.OK:
             count(process.cells, process.slots.faults[fault], 1)
 

@@ -204,12 +204,12 @@ cdef class Retries(Retrier):
             exchange.origin.reset(Fault.OK)
             exchange.origin = None
         if exchange.is_sent:
-            count(exchange.process.cells, exchange.route.cluster.slots[endpoint].requests, 1)
+            count(exchange.process.cells, exchange.cluster.slots[endpoint].requests, 1)
             exchange.is_sent = False
         if endpoint < MASK_BITS:
             self.tried |= <uint64_t>1 << endpoint
         exchange.endpoint = -1
-        exchange.route.cluster.balancing.release(endpoint)
+        exchange.cluster.balancing.release(endpoint)
 
     cdef void rewind(self) noexcept:
         """What was sent of the body is to be sent again, before what came since."""
@@ -225,14 +225,14 @@ cdef class Retries(Retrier):
         self.handle = None
         if exchange is None or exchange.is_over:
             return
-        exchange.endpoint = exchange.route.cluster.balancing.choose_except(self.tried)
+        exchange.endpoint = exchange.cluster.balancing.choose_except(self.tried)
         if exchange.endpoint < 0:
             exchange.refuse(Fault.OVERFLOW, OVERFLOW_RETRY_S)
             return
         if self.deadline_ns:
             wait_s = max(0, self.deadline_ns - now_ns()) / 1e9
             self.handle = exchange.process.loop.call_later(wait_s, self.give_up_connecting)
-        exchange.ask(<Source>exchange.route.cluster.sources[exchange.endpoint], exchange.request.method == METHOD_CONNECT)
+        exchange.ask(<Source>exchange.cluster.sources[exchange.endpoint], exchange.request.method == METHOD_CONNECT)
         if exchange.origin is not None:
             exchange.origin.flush()
 

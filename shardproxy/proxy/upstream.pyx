@@ -19,6 +19,7 @@ from shardproxy.http1.head cimport HeadLimits, give_head, take_head
 from shardproxy.http1.names cimport FIELD_TRAILER
 from shardproxy.http1.splice cimport splice_request
 from .connection cimport NOT_COUNTED, WRITE_NOW_BYTES
+from .introduction cimport accepts_upgrade
 
 cdef enum:
     MAX_INTERIMS = 16           # 1xx responses before the final one
@@ -281,7 +282,7 @@ cdef class Upstream(Connection):
         fault = head.scan_response(self.input, self.at, &RESPONSE_LIMITS)
         if fault == Fault.OK:
             self.at += head.size
-            if head.status < 200 and not (head.status == 101 and self.exchange.accepts_upgrade(head)):
+            if head.status < 200 and not (head.status == 101 and accepts_upgrade(head, &self.exchange.additions)):
                 self.take_interim(head)
             else:
                 self.take_response(head)

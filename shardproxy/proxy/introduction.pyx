@@ -1,0 +1,48 @@
+"""Introducing a client to an endpoint: who it is, whom it came through, and the protocol it would like to speak."""
+
+from shardproxy.http1.authority cimport same_authority
+from shardproxy.http1.forwarding cimport BELIEF_REPLACED, BELIEF_TRUSTED, Hop, read_hop
+from shardproxy.http1.head cimport Field
+from shardproxy.http1.names cimport FIELD_FORWARDED, FIELD_UPGRADE, FIELD_X_REQUEST_ID
+
+cdef enum:
+    MAX_REQUEST_ID = 200        # bytes of a trusted proxy's X-Request-Id; a longer one is replaced
+
+
+cdef void describe_hops(Head request, ListenerRuntime listener, RequestAdditions* additions) noexcept:
+    """What the listener wants endpoints to know of the way from the client to us."""
+    cdef const Field* named = request.find(FIELD_X_REQUEST_ID)
+    cdef Hop client
+    read_hop(additions.peer, additions.peer_len, &client)
+    additions.belief = listener.trusted.belief(&client.ip)
+    if additions.belief == BELIEF_TRUSTED:
+        listener.trusted.find_client(request, &client)
+        if named != NULL and 0 < named.value_len <= MAX_REQUEST_ID:
+            additions.request_id = request.base + named.value
+            additions.request_id_len = named.value_len
+    additions.client, additions.client_len = client.p, client.n
+    additions.forwarded = listener.forwarded
+    if listener.forwarded or additions.belief == BELIEF_REPLACED:
+        request.drop(FIELD_FORWARDED)
+    if listener.client_field:
+        additions.client_field = listener.client_field
+        additions.client_field_len = len(listener.client_field)
+        request.drop_named(listener.client_field_lower, len(listener.client_field_lower))
+
+
+cdef void ask_upgrade(Head request, RouteRuntime route, RequestAdditions* additions) noexcept:
+    """Upgrade is hop-by-hop (RFC 9110 §7.8): it goes on only if the route allows that protocol.  For requests without a
+    body."""
+    cdef const Field* field = request.find(FIELD_UPGRADE)
+    if field != NULL and request.minor == 1:
+        if (route.allows_upgrade(request.base + field.value, field.value_len)
+                and not same_authority(request.base + field.value, field.value_len, b"connect", 7)):
+            additions.upgrade = request.base + field.value
+            additions.upgrade_len = field.value_len
+
+
+cdef bint accepts_upgrade(Head response, const RequestAdditions* additions) noexcept:
+    """Is this 101 what was asked for?  (RFC 9110 §7.8)"""
+    cdef const Field* field = response.find(FIELD_UPGRADE)
+    return (additions.upgrade_len != 0 and field != NULL and response.says_upgrade
+            and same_authority(response.base + field.value, field.value_len, additions.upgrade, additions.upgrade_len))
