@@ -26,7 +26,8 @@ class Site:
     """What a proxy is asked to serve.
 
     `routes`: path prefixes in the order in which they are configured; `("/",)` sends everything to the origin.
-    `directory` is the program's own, for its files and temporary files.
+    `directory` is the program's own, for its files and temporary files. `workers` are processes or threads; nginx's
+    share their counts only with `zone`.
     """
 
     port: int
@@ -34,14 +35,16 @@ class Site:
     origins: tuple[int, ...]
     routes: tuple[str, ...]
     directory: Path
+    workers: int = 1
+    zone: bool = False
 
 
-def _nginx_main(directory: Path) -> str:
+def _nginx_main(directory: Path, workers: int = 1) -> str:
     user = "user root;" if os.geteuid() == 0 else ""  # else nginx becomes nobody and can't read our directory
     return f"""
 {user}
 daemon off;
-worker_processes 1;
+worker_processes {workers};
 pid {directory}/nginx.pid;
 error_log stderr error;
 events {{ worker_connections 8192; }}
@@ -108,17 +111,19 @@ def nginx_stock(site: Site) -> str:
 
 def _nginx(site: Site, buffers: str) -> str:
     servers = "\n".join(f"        server 127.0.0.1:{port};" for port in site.origins)
+    reuse_port = "reuseport " if site.workers > 1 else ""  # otherwise the first worker that wakes takes most
     routes = "\n".join(f"        location {prefix} {{ proxy_pass http://origin; }}" for prefix in site.routes)
-    return f"""{_nginx_main(site.directory)}
+    return f"""{_nginx_main(site.directory, site.workers)}
 http {{{_nginx_http(site.directory)}
     upstream origin {{
+        {"zone origin 256k;" if site.zone else ""}
         least_conn;
 {servers}
         keepalive 1024;
         keepalive_requests 100000000;
     }}
     server {{
-        listen 127.0.0.1:{site.port} backlog=4096;
+        listen 127.0.0.1:{site.port} {reuse_port}backlog=4096;
         proxy_http_version 1.1;
         proxy_set_header Connection "";
         proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
@@ -145,7 +150,7 @@ def _haproxy(site: Site, buffers: str, splicing: str) -> str:
     many = f"use_backend %[path,map_beg({site.directory}/routes.map)]"
     return f"""
 global
-    nbthread 1
+    nbthread {site.workers}
     {buffers}
 defaults
     mode http
@@ -173,7 +178,7 @@ def haproxy_map(site: Site) -> str:
 def shardproxy(site: Site) -> str:
     """shardproxy, with every default feature on. A short drain so that the benchmark ends quickly."""
     document = {
-        "workers": 1,
+        "workers": site.workers,
         "admin": {"bind": f"127.0.0.1:{site.admin_port}"},
         "drain_timeout": "1s",
         "log": {"level": "warning"},

@@ -35,17 +35,18 @@ def free_ports(count: int) -> list[int]:
 
 
 class Running:
-    """A program on one CPU with its own session, so that Ctrl-C reaches only us and we end it by pid.
+    """A program on one CPU (None: on any) with its own session, so that Ctrl-C reaches only us and we end it by pid.
 
     `taskset` pins it before it starts, therefore all its threads and children are pinned as well.
     """
 
-    def __init__(self, name: str, command: Sequence[str], cpu: int, log: Path) -> None:
+    def __init__(self, name: str, command: Sequence[str], cpu: int | None, log: Path) -> None:
         self.name = name
         self._log = log
+        pinned = [] if cpu is None else ["taskset", "-c", str(cpu)]
         with log.open("wb") as out:
             self._process = subprocess.Popen(
-                ["taskset", "-c", str(cpu), *command],
+                [*pinned, *command],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,

@@ -119,8 +119,8 @@ USUAL: tuple[Proxy, ...] = (NGINX, HAPROXY, ENVOY, SHARDPROXY)
 PROXIES: tuple[Proxy, ...] = (*USUAL, NGINX_STOCK, HAPROXY_STOCK)  # the last two only when asked for by name
 
 
-def start(proxy: Proxy, site: Site, core: int, probe: str) -> Running:
-    """Write the files, start the program pinned to `core`, and wait until it answers `probe` with 200."""
+def start(proxy: Proxy, site: Site, core: int | None, probe: str) -> Running:
+    """Write the files, start the program pinned to `core` (None: to none), and wait until it answers `probe` with 200."""
     proxy.write(site)
     running = Running(proxy.name, proxy.command(site), core, site.directory / "output.log")
     return _ready(running, site.port, probe)
