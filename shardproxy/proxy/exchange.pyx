@@ -20,8 +20,10 @@ from shardproxy.http1.framing cimport BODY_NONE, BODY_TUNNEL
 from shardproxy.http1.head cimport give_head
 from shardproxy.http1.paths cimport normal_path
 from shardproxy.http1.names cimport METHOD_CONNECT, is_idempotent
+from shardproxy.limits.rates cimport Verdict
 from shardproxy.shm.clock cimport now_ns
 from shardproxy.shm.metrics cimport count, observe_ns
+from .admission cimport ask_limits, charge_limits
 from .introduction cimport ask_upgrade, describe_hops
 from .process cimport REQUEST_ID_LENGTH
 
@@ -29,6 +31,7 @@ cdef enum:
     NONE_CHOSEN = -1
     OVERFLOW_RETRY_S = 1
     NS_PER_S = 1_000_000_000
+    NS_PER_MS = 1_000_000
 
 
 @cython.final
@@ -43,7 +46,6 @@ cdef class Exchange:
     # hot
     cdef void begin(self) noexcept:
         """The head is there, framed and valid; `client`, `request`, `framing` and `peer` are set."""
-        cdef int64_t wait
         cdef int index
         count(self.process.cells, self.process.slots.requests, 1)
         self.started_ns = now_ns()
@@ -59,11 +61,45 @@ cdef class Exchange:
         self.cluster = self.route.cluster
         if self.request.method == METHOD_CONNECT and not self.begin_connect():
             return
-        if self.route.limits is not None:
-            wait = self.route.limits.admit(self.started_ns)
-            if wait:
-                self.refuse(Fault.RATE_LIMITED, wait // NS_PER_S + 1)
-                return
+        if self.route.limits is None or self.pass_limits():
+            self.proceed()
+
+    # hot
+    cdef bint pass_limits(self) noexcept:
+        """False: refused, or admitted for later."""
+        cdef Verdict verdict
+        ask_limits(self.route.limits, self.request, self.peer, self.listener, self.started_ns, &verdict)
+        if verdict.refused_by >= 0:
+            self.reply_lines = self.route.limits.field_lines(&verdict)  # warm: only for who is refused
+            self.refuse(Fault.RATE_LIMITED, verdict.wait_ns // NS_PER_S + 1)
+            return False
+        if verdict.wait_ns:
+            self.delay(verdict.wait_ns)
+        return verdict.wait_ns == 0
+
+    cdef void delay(self, int64_t wait_ns) noexcept:
+        """A place in the limit's bucket is ours at a later time; how many wait is bounded by rate times delay."""
+        if not self.is_request_done:
+            self.client.pause()
+        self.delayed = self.process.loop.call_later((wait_ns // NS_PER_MS + 1) / 1e3, self.proceed_later)
+
+    def proceed_later(self):
+        self.delayed = None
+        if not self.is_over:
+            self.proceed()
+            if self.origin is not None:
+                self.origin.flush()
+
+    cdef void leave_limits(self) noexcept:
+        """The end of an exchange that limits were asked about."""
+        if self.delayed is not None:
+            self.delayed.cancel()
+            self.delayed = None
+        if self.response_bytes and self.route.limits.counts_bytes:
+            charge_limits(self.route.limits, self.request, self.peer, self.listener, now_ns(), self.response_bytes)
+
+    # hot
+    cdef void proceed(self) noexcept:
         if self.route.retry is not None:
             self.retrier = self.route.retry.begin(self)  # warm: only where the route has one
         self.choose_origin()
@@ -259,6 +295,7 @@ cdef class Exchange:
 
     # hot
     cdef void response_body(self, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept:
+        self.response_bytes += size
         self.client.send_body(data, at, size)
 
     cdef void response_trailers(self, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept:
@@ -331,6 +368,8 @@ cdef class Exchange:
         if self.endpoint >= 0:
             self.cluster.balancing.release(self.endpoint)
             self.endpoint = NONE_CHOSEN
+        if self.route is not None and self.route.limits is not None:
+            self.leave_limits()
         give_head(self.request)
         self.request = None
         self.held = None

@@ -53,7 +53,8 @@ ctypedef struct KeyTable:
     double ns_per_tick
     int64_t burst           # tokens of a full bucket
     int64_t empty           # ticks until an empty bucket is full again
-    int64_t live            # the most that a live word's time can be ahead of a clock: that, and some slack
+    int64_t patience        # ticks that tokens may be taken before they are there, by who waits for them
+    int64_t live            # the most that a live word's time can be ahead of a clock: these two, and some slack
 
 
 
@@ -66,16 +67,20 @@ cdef enum KeyOutcome:
 # What a key is in this table.
 cdef uint64_t key_hash(const KeyTable* table, const unsigned char* key, Py_ssize_t n) noexcept nogil
 
-# Take `cost` tokens of the key's bucket at `now_ns` (CLOCK_MONOTONIC): 0 if they were there, else the ns until they
-# would be, and nothing is taken; INT64_MAX for more than the burst. Cost: two looks at the 128 bytes of one set.
-cdef int64_t key_take(KeyTable* table, uint64_t hashed, int64_t now_ns, int64_t cost, KeyOutcome* outcome) noexcept nogil
+# Take `cost` tokens of the key's bucket at `now_ns` (CLOCK_MONOTONIC).  From 0 up: they are taken, and whoever took them
+# has to wait so many ns (at most the table's patience).  Below 0: nothing is taken, and asking again makes sense after so
+# many ns; -INT64_MAX for more than the burst.  Cost: two looks at the 128 bytes of one set.
+cdef int64_t key_reserve(KeyTable* table, uint64_t hashed, int64_t now_ns, int64_t cost, KeyOutcome* outcome) noexcept nogil
+
+# Charge what is known only afterwards; a bucket never gets emptier than empty.
+cdef void key_charge(KeyTable* table, uint64_t hashed, int64_t now_ns, int64_t cost) noexcept nogil
 
 # Undo a take that was admitted, because what it was for was refused elsewhere; nothing if the key was evicted since.
 cdef void key_give_back(KeyTable* table, uint64_t hashed, int64_t now_ns, int64_t cost) noexcept nogil
 
 
 cdef class KeyedBuckets:
-    cdef KeyTable table     # hot callers: key_take(&buckets.table, ...)
+    cdef KeyTable table     # hot callers: key_reserve(&buckets.table, ...)
     cdef object part        # keeps what `table` points to
     cdef object segment
     cdef object section

@@ -25,27 +25,38 @@ cdef uint64_t key_hash(const KeyTable* table, const unsigned char* key, Py_ssize
 
 
 # hot
-cdef int64_t key_take(KeyTable* table, uint64_t hashed, int64_t now_ns, int64_t cost, KeyOutcome* outcome) noexcept nogil:
-    cdef uint64_t* words = table.words + (hashed & (table.sets - 1)) * WAYS
+cdef int64_t key_reserve(KeyTable* table, uint64_t hashed, int64_t now_ns, int64_t cost, KeyOutcome* outcome) noexcept nogil:
+    cdef uint64_t* words = set_at(table, hashed)
     cdef uint64_t tag = tag_of(hashed), now = sp_keyed_ticks(now_ns, table.ticks_per_ns)
-    cdef int64_t excess
+    cdef int64_t excess = 0
     cdef int way
     outcome[0] = KEY_KNOWN
     if cost <= 0:
         return 0
     if cost > table.burst:
-        return INT64_MAX
+        return -INT64_MAX
     while True:
         way = place_of(words, tag)
         if way == NONE:
             if enter(table, words, tag, now, cost, outcome):
                 return 0
-            continue
-        excess = charge(table, words + way, tag, now, cost)
-        if excess == 0:
-            return 0
-        if excess > 0:
-            return <int64_t>(<double>excess * table.ns_per_tick) + 1
+        elif charge(table, words + way, tag, now, cost, &excess):
+            return in_ns(table, excess)
+
+
+# hot
+cdef int64_t in_ns(const KeyTable* table, int64_t excess) noexcept nogil:
+    """Of a charge: the wait of who was admitted, or less than 0."""
+    if excess <= 0:
+        return 0
+    if excess <= table.patience:
+        return <int64_t>(<double>excess * table.ns_per_tick)
+    return -<int64_t>(<double>(excess - table.patience) * table.ns_per_tick) - 1
+
+
+# hot
+cdef uint64_t* set_at(const KeyTable* table, uint64_t hashed) noexcept nogil:
+    return table.words + (hashed & (table.sets - 1)) * WAYS
 
 
 # hot
@@ -71,20 +82,20 @@ cdef int64_t ahead_of(const KeyTable* table, uint64_t word, uint64_t now) noexce
 
 
 # hot
-cdef int64_t charge(const KeyTable* table, uint64_t* word, uint64_t tag, uint64_t now, int64_t cost) noexcept nogil:
-    """0 when admitted; the ticks to wait when refused; below 0 when the word has become another key's."""
+cdef bint charge(const KeyTable* table, uint64_t* word, uint64_t tag, uint64_t now, int64_t cost,
+                 int64_t* excess) noexcept nogil:
+    """By how much the bucket is overdrawn with it, in `excess`; charged unless that is above the table's patience.
+    False when the word has become another key's."""
     cdef uint64_t seen
-    cdef int64_t due, excess
+    cdef int64_t due
     while True:
         seen = sp_keyed_read(word)
         if seen & SP_KEY_TAG != tag:
-            return NONE
+            return False
         due = ahead_of(table, seen, now) + cost * SP_KEY_INTERVAL
-        excess = due - table.empty
-        if excess > 0:
-            return excess
-        if sp_keyed_swap(word, seen, word_of(tag, now, due)):
-            return 0
+        excess[0] = due - table.empty
+        if excess[0] > table.patience or sp_keyed_swap(word, seen, word_of(tag, now, due)):
+            return True
 
 
 # hot
@@ -163,21 +174,26 @@ cdef void add(const KeyTable* table, uint64_t* word, uint64_t tag, uint64_t now,
         seen = sp_keyed_read(word)
         if seen & SP_KEY_TAG != tag:
             return
-        ahead = max(0, min(ahead_of(table, seen, now) + ticks, table.empty))
+        ahead = max(0, min(ahead_of(table, seen, now) + ticks, table.empty + table.patience))
         if sp_keyed_swap(word, seen, word_of(tag, now, ahead)):
             return
 
 
-cdef void key_give_back(KeyTable* table, uint64_t hashed, int64_t now_ns, int64_t cost) noexcept nogil:
-    cdef uint64_t* words = table.words + (hashed & (table.sets - 1)) * WAYS
-    cdef uint64_t tag = tag_of(hashed), now = sp_keyed_ticks(now_ns, table.ticks_per_ns)
+# hot
+cdef void key_charge(KeyTable* table, uint64_t hashed, int64_t now_ns, int64_t cost) noexcept nogil:
+    cdef uint64_t* words = set_at(table, hashed)
+    cdef uint64_t tag = tag_of(hashed)
     cdef int way = place_of(words, tag)
     if way != NONE:
-        add(table, words + way, tag, now, -cost * SP_KEY_INTERVAL)
+        add(table, words + way, tag, sp_keyed_ticks(now_ns, table.ticks_per_ns), cost * SP_KEY_INTERVAL)
+
+
+cdef void key_give_back(KeyTable* table, uint64_t hashed, int64_t now_ns, int64_t cost) noexcept nogil:
+    key_charge(table, hashed, now_ns, -cost)
 
 
 cdef class KeyedBuckets:
-    def __init__(self, segment, int slot, int keys, double rate_per_s, int64_t burst):
+    def __init__(self, segment, int slot, int keys, double rate_per_s, int64_t burst, int64_t patience_ns=0):
         section = segment.sections.keyed
         if not 0 <= slot < section.blocks:
             raise IndexError(f"there is no key table {slot}; the segment has {section.blocks}")
@@ -195,7 +211,8 @@ cdef class KeyedBuckets:
         self.table.ns_per_tick = _NS_PER_S / (rate_per_s * _TICKS_PER_TOKEN)
         self.table.burst = burst
         self.table.empty = burst * SP_KEY_INTERVAL
-        self.table.live = self.table.empty + <int64_t>sp_keyed_ticks(SLACK_NS, self.table.ticks_per_ns)
+        self.table.patience = <int64_t>sp_keyed_ticks(patience_ns, self.table.ticks_per_ns)
+        self.table.live = self.table.empty + self.table.patience + <int64_t>sp_keyed_ticks(SLACK_NS, self.table.ticks_per_ns)
         memcpy(self.table.secret, <const unsigned char*>(<bytes>segment.secret), 16)
 
     def __repr__(self):
@@ -203,11 +220,16 @@ cdef class KeyedBuckets:
 
     def take(self, bytes key not None, int64_t now_ns, int64_t cost=1):
         cdef KeyOutcome outcome
-        return key_take(&self.table, key_hash(&self.table, key, len(key)), now_ns, cost, &outcome)
+        cdef int64_t wait = key_reserve(&self.table, key_hash(&self.table, key, len(key)), now_ns, cost, &outcome)
+        return -wait if wait < 0 else 0
+
+    def reserve(self, bytes key not None, int64_t now_ns, int64_t cost=1):
+        cdef KeyOutcome outcome
+        return key_reserve(&self.table, key_hash(&self.table, key, len(key)), now_ns, cost, &outcome)
 
     def enter(self, bytes key not None, int64_t now_ns):
         cdef KeyOutcome outcome
-        key_take(&self.table, key_hash(&self.table, key, len(key)), now_ns, 1, &outcome)
+        key_reserve(&self.table, key_hash(&self.table, key, len(key)), now_ns, 1, &outcome)
         return outcome == KEY_EVICTED
 
     def give_back(self, bytes key not None, int64_t now_ns, int64_t cost=1):

@@ -45,6 +45,8 @@ class Slots:
         }
         self._numbers: dict[SlotKind, dict[str, int]] = {kind: {} for kind in SlotKind}
         self._sealed = False
+        self.most_keys = capacities.keys
+        """The most places that a table can have."""
 
     @classmethod
     def restored(cls, capacities: Capacities, names: Mapping[SlotKind, Sequence[str]]) -> Slots:
