@@ -63,6 +63,7 @@ def capacities(config: Config, workers: int) -> Capacities:
         buckets=max(least.buckets, wanted[SlotKind.BUCKET]),
         addresses=max(least.addresses, _addresses(config)),
         decisions=max(least.decisions, wanted[SlotKind.DECISION]),
+        queues=max(least.queues, wanted[SlotKind.QUEUE]),
     )
 
 
@@ -87,6 +88,7 @@ def assign(config: Config, slots: Slots) -> None:
         SlotKind.HISTOGRAM: slots.histogram,
         SlotKind.BUCKET: slots.bucket,
         SlotKind.DECISION: slots.decision,
+        SlotKind.QUEUE: slots.queue,
     }
     for kind, name in entries(config):
         find[kind](name)
@@ -104,6 +106,7 @@ def _of_cluster(cluster: Cluster) -> Iterator[Entry]:
     yield SlotKind.GAUGE, names.cluster_retries_active(cluster.name)
     yield SlotKind.COUNTER, names.cluster_retries(cluster.name)
     yield SlotKind.COUNTER, names.cluster_retries_refused(cluster.name)
+    yield from _of_queue(cluster)
     for endpoint in cluster.endpoints:
         key = cluster.name, str(endpoint.address)
         yield SlotKind.GAUGE, names.endpoint_active(*key)
@@ -114,6 +117,16 @@ def _of_cluster(cluster: Cluster) -> Iterator[Entry]:
         yield SlotKind.COUNTER, names.endpoint_errors(*key)
         yield SlotKind.HISTOGRAM, names.endpoint_time(*key)
         yield SlotKind.DECISION, names.endpoint_decision(*key)
+
+
+def _of_queue(cluster: Cluster) -> Iterator[Entry]:
+    if cluster.queue is not None:
+        yield SlotKind.QUEUE, names.cluster_queue(cluster.name)
+        yield SlotKind.GAUGE, names.cluster_waiting(cluster.name)
+        yield SlotKind.COUNTER, names.cluster_queued(cluster.name)
+        yield SlotKind.COUNTER, names.cluster_queue_timeouts(cluster.name)
+        yield SlotKind.COUNTER, names.cluster_queue_refused(cluster.name)
+        yield SlotKind.HISTOGRAM, names.cluster_wait_time(cluster.name)
 
 
 def _of_rate_limit(limit: RateLimit) -> Iterator[Entry]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 
-from shardproxy.config.check_clusters import health_checks_can_be_made
+from shardproxy.config.check_clusters import health_checks_can_be_made, queues_can_fill
 from shardproxy.config.check_routes import every_route_can_win, matches, matches_say_one_thing, retries_make_sense
 from shardproxy.config.findings import Finding, known, repeated, twice
 from shardproxy.config.places import Path
@@ -84,6 +84,7 @@ _CHECKS: tuple[Callable[[Config], Iterator[Finding]], ...] = (
     addresses_do_not_clash,
     buckets_fill_in_time,
     health_checks_can_be_made,
+    queues_can_fill,
     retries_make_sense,
 )
 

@@ -88,6 +88,20 @@ cdef class Retrier:
         pass
 
 
+cdef class WaitingRoom(Timed):
+    cdef bint is_busy(self) noexcept:
+        return False
+
+    cdef bint enter(self, object exchange) noexcept:
+        return False
+
+    cdef void leave(self, object place) noexcept:
+        pass
+
+    cdef void freed(self, object exchange) noexcept:
+        pass
+
+
 cdef class RetryPlan:
     cdef Retrier begin(self, object exchange):
         return None

@@ -7,6 +7,7 @@ from shardproxy.http1.head cimport Head
 from shardproxy.http1.names cimport Method
 from shardproxy.http1.splice cimport RequestAdditions
 from .ends cimport End, Retrier, Source
+from .timers cimport Timed
 from .process cimport Process
 from .runtime cimport ClusterRuntime, ListenerRuntime, RouteRuntime
 
@@ -21,6 +22,7 @@ cdef class Exchange:
     cdef Head request               # held to the end: it may have to be sent again
     cdef Framing framing            # of the request
     cdef Retrier retrier            # None where the route has no `retry`
+    cdef Timed place                # in the cluster's queue, while it waits there
     cdef int endpoint               # whose slot is reserved; -1 = none
     cdef bint is_request_done       # its last byte has come from the client
     cdef bint is_sent               # some of it went to the origin
@@ -66,6 +68,9 @@ cdef class Exchange:
     # inside
     cdef int find_route(self) noexcept
     cdef void choose_origin(self) noexcept
+    cdef int pick(self) noexcept
+    cdef void take(self, int endpoint) noexcept
+    cdef void give_endpoint_back(self) noexcept
     cdef void ask(self, Source source, bint fresh) noexcept
     cdef void describe_client(self) noexcept
     cdef bint begin_connect(self) noexcept

@@ -66,6 +66,7 @@ cdef class Exchange:
                 return
         if self.route.retry is not None:
             self.retrier = self.route.retry.begin(self)  # warm: only where the route has one
+        self.describe_client()
         self.choose_origin()
 
     # hot
@@ -102,12 +103,35 @@ cdef class Exchange:
 
     # hot
     cdef void choose_origin(self) noexcept:
-        self.endpoint = self.cluster.balancing.choose()
-        if self.endpoint < 0:
-            self.refuse(Fault.OVERFLOW if self.endpoint == FULL else Fault.NO_ENDPOINT, OVERFLOW_RETRY_S)
-            return
-        self.describe_client()
-        self.ask(<Source>PyList_GET_ITEM(self.cluster.sources, self.endpoint), self.request.method == METHOD_CONNECT)
+        """An endpoint for this try.  When all are full, or others wait already, it waits with them if the cluster has a
+        queue."""
+        cdef int endpoint = FULL
+        if self.cluster.queue is None or not self.cluster.queue.is_busy():
+            endpoint = self.pick()
+        if endpoint >= 0:
+            self.take(endpoint)
+        elif endpoint != FULL:
+            self.refuse(Fault.NO_ENDPOINT, OVERFLOW_RETRY_S)
+        elif self.cluster.queue is None or not self.cluster.queue.enter(self):
+            self.refuse(Fault.OVERFLOW, OVERFLOW_RETRY_S)
+
+    # hot
+    cdef int pick(self) noexcept:
+        if self.retrier is None:
+            return self.cluster.balancing.choose()
+        return self.cluster.balancing.choose_except(self.retrier.tried)
+
+    # hot
+    cdef void take(self, int endpoint) noexcept:
+        self.endpoint = endpoint
+        self.ask(<Source>PyList_GET_ITEM(self.cluster.sources, endpoint), self.request.method == METHOD_CONNECT)
+
+    # hot
+    cdef void give_endpoint_back(self) noexcept:
+        self.cluster.balancing.release(self.endpoint)
+        self.endpoint = NONE_CHOSEN
+        if self.cluster.queue is not None:
+            self.cluster.queue.freed(self)
 
     # hot
     cdef void ask(self, Source source, bint fresh) noexcept:
@@ -160,6 +184,8 @@ cdef class Exchange:
             self.retrier.request_ended()
         if self.origin is not None:
             self.origin.finish()
+        elif self.place is not None:
+            self.client.resume()    # so that its leaving is seen
 
     cdef void request_failed(self, int fault) noexcept:
         """The client's message is broken or late."""
@@ -328,9 +354,6 @@ cdef class Exchange:
         self.account(fault)
         if self.retrier is not None:
             self.retrier.end()
-        if self.endpoint >= 0:
-            self.cluster.balancing.release(self.endpoint)
-            self.endpoint = NONE_CHOSEN
         give_head(self.request)
         self.request = None
         self.held = None
@@ -338,6 +361,10 @@ cdef class Exchange:
         self.origin = None
         if origin is not None:
             origin.release()
+        if self.endpoint >= 0:
+            self.give_endpoint_back()
+        elif self.place is not None:
+            self.cluster.queue.leave(self.place)
         client.release()
 
     # hot

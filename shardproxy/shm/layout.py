@@ -12,13 +12,13 @@ from typing import NamedTuple
 import msgspec
 
 MAGIC = b"shardprx"
-LAYOUT_VERSION = 3
+LAYOUT_VERSION = 4
 
 PAGE_BYTES = 4096
 LINE_BYTES = 64
 ROWS_PER_LINE = 16  # int32 cells of one gauge that share a cache line, and so are added up together
 
-HEADER = struct.Struct("<8sI7IQ16s")  # magic, version, capacities in the order of their fields, size, secret
+HEADER = struct.Struct("<8sI8IQ16s")  # magic, version, capacities in the order of their fields, size, secret
 SECRET_BYTES = 16
 ROWS_USED_OFFSET = 256  # uint32, on a line of its own: every sum reads it
 WORKERS_WANTED_OFFSET = 320  # uint32
@@ -29,6 +29,7 @@ BUCKET_BYTES = LINE_BYTES  # one word a line, so that busy buckets do not slow e
 ADDRESS_WAYS = 16  # entries of one set, which an address can have one of
 TAG_BYTES = 8
 DECISION_BYTES = 16  # flags, reason, since when
+WAITER_BYTES = 8  # class and arrival of the first who waits in a worker
 COUNTER_BYTES = 8
 HISTOGRAM_WORDS = 256  # 248 counts, the sum of what was observed, 7 spare
 HISTOGRAM_BYTES = 8 * HISTOGRAM_WORDS
@@ -53,11 +54,12 @@ class Capacities(msgspec.Struct, frozen=True):
     buckets: int = 4096
     addresses: int = 16384
     decisions: int = 16384
+    queues: int = 1024
 
     def __post_init__(self) -> None:
         if self.rows % ROWS_PER_LINE or not 0 < self.rows <= MAX_ROWS:
             raise ValueError(f"rows must be a multiple of {ROWS_PER_LINE} up to {MAX_ROWS}, not {self.rows}")
-        for name in ("gauges", "counters", "histograms", "buckets", "decisions"):
+        for name in ("gauges", "counters", "histograms", "buckets", "decisions", "queues"):
             if not 0 < getattr(self, name) <= _MAX_SLOTS:
                 raise ValueError(f"{name} must be from 1 to {_MAX_SLOTS}, not {getattr(self, name)}")
         if self.addresses & (self.addresses - 1) or not ADDRESS_WAYS <= self.addresses <= _MAX_SLOTS:
@@ -89,6 +91,7 @@ class Sections(NamedTuple):
     address_tags: Section
     address_cells: Section
     decisions: Section
+    waiters: Section
     counters: Section
     histograms: Section
 
@@ -116,6 +119,7 @@ def sections(capacities: Capacities) -> Sections:
     tags = Section(buckets.end, TAG_BYTES * ADDRESS_WAYS, sets)
     cells = Section(tags.end, GAUGE_BYTES * capacities.rows, capacities.addresses)
     decisions = Section(cells.end, DECISION_BYTES, capacities.decisions)
-    counters = Section(decisions.end, whole_pages(COUNTER_BYTES * capacities.counters), capacities.rows)
+    waiters = Section(decisions.end, WAITER_BYTES * capacities.rows, capacities.queues)
+    counters = Section(waiters.end, whole_pages(COUNTER_BYTES * capacities.counters), capacities.rows)
     histograms = Section(counters.end, whole_pages(HISTOGRAM_BYTES * capacities.histograms), capacities.rows)
-    return Sections(header, rows, gauges, buckets, tags, cells, decisions, counters, histograms)
+    return Sections(header, rows, gauges, buckets, tags, cells, decisions, waiters, counters, histograms)

@@ -16,6 +16,7 @@ class SlotKind(StrEnum):
     HISTOGRAM = "histogram"
     BUCKET = "bucket"
     DECISION = "decision"
+    QUEUE = "queue"
 
 
 class SlotsFull(Exception):
@@ -40,6 +41,7 @@ class Slots:
             SlotKind.HISTOGRAM: capacities.histograms,
             SlotKind.BUCKET: capacities.buckets,
             SlotKind.DECISION: capacities.decisions,
+            SlotKind.QUEUE: capacities.queues,
         }
         self._numbers: dict[SlotKind, dict[str, int]] = {kind: {} for kind in SlotKind}
         self._sealed = False
@@ -79,6 +81,10 @@ class Slots:
     def decision(self, name: str) -> int:
         """The decision of that name; as `gauge`."""
         return self._find(SlotKind.DECISION, name)
+
+    def queue(self, name: str) -> int:
+        """The queue of that name; as `gauge`."""
+        return self._find(SlotKind.QUEUE, name)
 
     def names(self, kind: SlotKind | str) -> dict[str, int]:
         """All names of a kind with their slots, in the order they were assigned; a copy."""

@@ -157,7 +157,7 @@ def wrong_size(head: bytearray) -> None:
 @pytest.mark.parametrize(
     ("damage", "sentence"),
     [
-        (other_version, "^the segment has layout version 4, this program has 3$"),
+        (other_version, "^the segment has layout version 5, this program has 4$"),
         (no_rows, "^the segment is damaged: rows must be a multiple of 16 up to 1024, not 0$"),
         (more_gauges, "^the segment is damaged: 32 rows, 1000000 gauges, .* take [0-9]+ bytes, but it has [0-9]+$"),
         (wrong_size, "^the segment is damaged: "),
