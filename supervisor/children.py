@@ -182,7 +182,8 @@ def _serve(seat: Seat, entries: Entries, body: Body) -> int:
 
 def _descriptors(seat: Seat) -> list[int]:
     """The only descriptors that a child may have."""
-    return [*_STDIO, seat.segment.fd, *seat.bells, seat.channel.fileno(), *(one.fileno() for one in seat.listeners.values())]
+    shared = (seat.segment.fd, *seat.bells)
+    return [*_STDIO, *shared, seat.channel.fileno(), *(one.fileno() for one in seat.listeners.values())]
 
 
 def _close_all_but(kept: Iterable[int]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import time
 from collections import Counter
@@ -27,6 +28,7 @@ class Arrivals:
 
     async def send(self, number: int, fields: str = "") -> int:
         """One request on a kept connection, or on a new one; its status, or 0 if it was lost."""
+        writer = None
         try:
             reader, writer = self.idle.pop() if self.idle else await asyncio.open_connection("127.0.0.1", self.port)
             self.sent_ns[number] = time.monotonic_ns()
@@ -35,6 +37,8 @@ class Arrivals:
             await reader.readexactly(int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0]))
         except (ConnectionError, asyncio.IncompleteReadError):
             self.lost += 1
+            if writer is not None:
+                writer.close()
             return 0
         status = int(head[9:12])
         self.statuses[status] += 1
@@ -53,6 +57,7 @@ class Arrivals:
             await asyncio.sleep(max(0.0, due - time.monotonic()))
             tasks.add(asyncio.create_task(self.send(number)))
         await asyncio.gather(*tasks)
+        await self.close()
 
     async def at_once(self, requests: int, clients: int) -> None:
         """As many at a time as there are clients, until all are done."""
@@ -63,10 +68,14 @@ class Arrivals:
                 await self.send(number)
 
         await asyncio.gather(*(one() for _ in range(clients)))
+        await self.close()
 
-    def close(self) -> None:
-        for _, writer in self.idle:
+    async def close(self) -> None:
+        idle, self.idle = self.idle, []
+        for _, writer in idle:
             writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
 
 
 def waits_ms(spans: Sequence[Span], sent_ns: dict[int, int]) -> list[float]:

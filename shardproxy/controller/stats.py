@@ -123,9 +123,9 @@ class ClusterStats(msgspec.Struct, frozen=True, kw_only=True):
     """Under way, their back-off included."""
     retries_refused: int
     """Not made, because the retry budget was used up."""
-    queue: QueueStats | None
-    """None without `queue`."""
     endpoints: dict[str, EndpointStats]
+    queue: QueueStats | None = None
+    """None without `queue`."""
 
 
 class RateLimitStats(msgspec.Struct, frozen=True, kw_only=True):

@@ -364,7 +364,7 @@ cdef class Exchange:
         if self.endpoint >= 0:
             self.give_endpoint_back()
         elif self.place is not None:
-            self.cluster.queue.leave(self.place)
+            self.cluster.queue.leave(self.place)  # warm: only who still waits
         client.release()
 
     # hot
