@@ -66,6 +66,7 @@ def capacities(config: Config, workers: int) -> Capacities:
         decisions=max(least.decisions, wanted[SlotKind.DECISION]),
         key_tables=max(least.key_tables, wanted[SlotKind.TABLE]),
         keys=max(least.keys, _keys(config)),
+        queues=max(least.queues, wanted[SlotKind.QUEUE]),
     )
 
 
@@ -96,6 +97,7 @@ def assign(config: Config, slots: Slots) -> None:
         SlotKind.BUCKET: slots.bucket,
         SlotKind.DECISION: slots.decision,
         SlotKind.TABLE: slots.table,
+        SlotKind.QUEUE: slots.queue,
     }
     if _keys(config) > slots.most_keys:
         raise SlotsFull(f"the shared memory has room for {slots.most_keys} keys of a limit, not for {_keys(config)}")
@@ -115,6 +117,7 @@ def _of_cluster(cluster: Cluster) -> Iterator[Entry]:
     yield SlotKind.GAUGE, names.cluster_retries_active(cluster.name)
     yield SlotKind.COUNTER, names.cluster_retries(cluster.name)
     yield SlotKind.COUNTER, names.cluster_retries_refused(cluster.name)
+    yield from _of_queue(cluster)
     for endpoint in cluster.endpoints:
         key = cluster.name, str(endpoint.address)
         yield SlotKind.GAUGE, names.endpoint_active(*key)
@@ -125,6 +128,16 @@ def _of_cluster(cluster: Cluster) -> Iterator[Entry]:
         yield SlotKind.COUNTER, names.endpoint_errors(*key)
         yield SlotKind.HISTOGRAM, names.endpoint_time(*key)
         yield SlotKind.DECISION, names.endpoint_decision(*key)
+
+
+def _of_queue(cluster: Cluster) -> Iterator[Entry]:
+    if cluster.queue is not None:
+        yield SlotKind.QUEUE, names.cluster_queue(cluster.name)
+        yield SlotKind.GAUGE, names.cluster_waiting(cluster.name)
+        yield SlotKind.COUNTER, names.cluster_queued(cluster.name)
+        yield SlotKind.COUNTER, names.cluster_queue_timeouts(cluster.name)
+        yield SlotKind.COUNTER, names.cluster_queue_refused(cluster.name)
+        yield SlotKind.HISTOGRAM, names.cluster_wait_time(cluster.name)
 
 
 def _of_rate_limit(limit: RateLimit) -> Iterator[Entry]:

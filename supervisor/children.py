@@ -131,6 +131,7 @@ def _seat(home: Household, post: Post, row: int, channel: Channel) -> Seat:
         config=home.config,
         segment=home.memory.segment,
         slots=home.slots,
+        bells=home.memory.bells,
         listeners=home.sockets.of_worker(post.index, home.change) if is_worker else {ADMIN: home.sockets.admin},
         channel=channel,
     )
@@ -181,7 +182,8 @@ def _serve(seat: Seat, entries: Entries, body: Body) -> int:
 
 def _descriptors(seat: Seat) -> list[int]:
     """The only descriptors that a child may have."""
-    return [*_STDIO, seat.segment.fd, seat.channel.fileno(), *(one.fileno() for one in seat.listeners.values())]
+    shared = (seat.segment.fd, *seat.bells)
+    return [*_STDIO, *shared, seat.channel.fileno(), *(one.fileno() for one in seat.listeners.values())]
 
 
 def _close_all_but(kept: Iterable[int]) -> None:

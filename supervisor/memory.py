@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Sequence
 
 from shardproxy.shm.addresses import Addresses
 from shardproxy.shm.gauges import Gauges
@@ -10,6 +11,7 @@ from shardproxy.shm.layout import Capacities
 from shardproxy.shm.metrics import Metrics
 from shardproxy.shm.rows import Rows
 from shardproxy.shm.segment import Segment
+from shardproxy.shm.waiters import Waiters
 
 SUPERVISOR_ROW = 0
 
@@ -48,31 +50,51 @@ class RowPool:
 
 
 class Memory:
-    """One segment with all that the supervisor does in it.  `taken` are the rows of processes that live already."""
+    """One segment with all that the supervisor does in it.  `taken` are the rows of processes that live already.
 
-    def __init__(self, segment: Segment, taken: Iterable[int] = ()) -> None:
+    `bells` are the eventfds by which workers wake each other, one for each row; the living processes have them already,
+    so that only a memory that nobody uses gets new ones.
+    """
+
+    def __init__(self, segment: Segment, taken: Iterable[int] = (), bells: Sequence[int] = ()) -> None:
         self.segment = segment
         self.pool = RowPool(segment, taken)
         self.rows = Rows(segment)
         self.metrics = Metrics(segment, SUPERVISOR_ROW)
         self._gauges = Gauges(segment, SUPERVISOR_ROW)
         self._addresses = Addresses(segment, SUPERVISOR_ROW)
+        self.bells = tuple(bells) or _new_bells(segment.capacities.rows)
+        self._waiters = Waiters(segment, SUPERVISOR_ROW, self.bells)
 
     @classmethod
     def create(cls, capacities: Capacities) -> Memory:
         return cls(Segment.create(capacities))
 
     def clear_row(self, row: int) -> None:
-        """The process of `row` is dead: what it held is given back, what it counted is kept, the row is free."""
+        """The process of `row` is dead: what it held is given back, what it counted is kept, the row is free.
+
+        It may have been the one who was to take a free place, and what it held is free now: all who wait look again.
+        """
         self._gauges.clear_row(row)
         self._addresses.clear_row(row)
         self.metrics.retire_row(row)
         self.rows.release(row)
+        self._waiters.clear_row(row)
         self.pool.give_back(row)
+        self._waiters.ring_all()
 
     def connections(self, gauge: int, row: int) -> int:
         """What the process of `row` has counted there."""
         return self._gauges.row_value(gauge, row)
 
     def close(self) -> None:
+        """Does nothing the second time."""
         self.segment.close()
+        bells, self.bells = self.bells, ()
+        self._waiters.forget_bells()
+        for bell in bells:
+            os.close(bell)
+
+
+def _new_bells(rows: int) -> tuple[int, ...]:
+    return tuple(os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK) for _ in range(rows))

@@ -50,10 +50,12 @@ class Record(msgspec.Struct, frozen=True):
     children: list[ChildRecord]
     workers: int
     asker: tuple[int, int] | None
+    bells: tuple[int, ...] = ()
 
     def descriptors(self) -> Iterator[int]:
         """All that must stay open."""
         yield self.segment
+        yield from self.bells
         for _, sockets in self.sockets:
             yield from sockets
         yield from (child.channel for child in self.children)

@@ -98,6 +98,7 @@ class Restart(Operation):
             children=records.children_of(home),
             workers=len(home.workers),
             asker=self._asker(),
+            bells=home.memory.bells,
         )
 
     def _asker(self) -> tuple[int, int] | None:

@@ -10,6 +10,7 @@ Both generations count in the same cells, so no limit doubles while they overlap
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -171,8 +172,10 @@ def _former(record: Record, config: Config) -> Former:
         segment = Segment.attach(record.segment)
     except ForeignLayout as reason:
         logger.warning("%s", reason)
+        for bell in record.bells:
+            os.close(bell)
         return Former(served, None, Slots(Capacities()), record.workers, record.version - 1)
-    memory = Memory(segment, [child.row for child in record.children])
+    memory = Memory(segment, [child.row for child in record.children], record.bells)
     slots = Slots.restored(segment.capacities, record.names)
     return Former(served, memory, slots, record.workers, record.version - 1)
 

@@ -44,6 +44,7 @@ cdef class Cluster:
     cdef int choose(self) noexcept
     cdef int choose_except(self, uint64_t excluded) noexcept
     cdef void release(self, int index) noexcept
+    cdef bint has_room(self) noexcept
 
     cdef int choose_endpoint(self, uint64_t excluded) noexcept
     cdef int look_at_health(self) noexcept

@@ -5,7 +5,7 @@ from collections import namedtuple
 from libc.stdlib cimport calloc, free
 
 from shardproxy.shm.decisions cimport Decisions, decision_is_out
-from shardproxy.shm.gauges cimport gauge_add, gauge_reserve, gauge_total
+from shardproxy.shm.gauges cimport gauge_add, gauge_reserve, gauge_total, sp_gauge_fence
 from shardproxy.shm.metrics cimport Metrics, count
 
 EndpointSpec = namedtuple("EndpointSpec", "active weight cap decision", defaults=[0])
@@ -84,6 +84,19 @@ cdef class Cluster:
         gauge_add(self.cells, self.endpoints[index].active, -1)
         if self.requests_cap != NO_CAP:
             gauge_add(self.cells, self.requests, -1)
+
+    cdef bint has_room(self) noexcept:
+        """Whether a choice would find a place now, for all that the counts say: for who waits.  The fence lets whoever
+        has just said that he waits, or backed out of a reservation, see the places that others gave back before.
+        Cost: one look at every endpoint's shared count."""
+        cdef int i
+        sp_gauge_fence()
+        if self.requests_cap != NO_CAP and gauge_total(self.cells, self.requests) >= self.requests_cap:
+            return False
+        for i in range(self.count):
+            if self.is_eligible(i, 0) and not self.is_full(&self.endpoints[i]):
+                return True
+        return False
 
     # hot
     cdef int look_at_health(self) noexcept:

@@ -15,6 +15,13 @@ def health_checks_can_be_made(config: Config) -> Iterator[Finding]:
                 yield ("clusters", number, "health_check", key), sentence
 
 
+def queues_can_fill(config: Config) -> Iterator[Finding]:
+    for number, cluster in enumerate(config.clusters):
+        caps = [cluster.max_requests, *(endpoint.max_requests for endpoint in cluster.endpoints)]
+        if cluster.queue is not None and not any(caps):
+            yield ("clusters", number, "queue"), "nobody ever waits: neither cluster nor endpoint has max_requests"
+
+
 def _unusable(check: HealthCheck, cluster: Cluster) -> Iterator[tuple[str, str]]:
     if check.type == "tcp":
         for key in ("host", "body"):

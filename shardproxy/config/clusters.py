@@ -49,6 +49,16 @@ class RetryBudget(Words, frozen=True, kw_only=True):
     min_concurrency: Annotated[int, Meta(ge=0, le=65535), says("Always allowed.")] = 3
 
 
+class Queue(Words, frozen=True, kw_only=True):
+    """Waiting for a free place while a cluster is full, instead of 503 at once; first come, first served."""
+
+    max: Annotated[
+        Annotated[int, Meta(ge=1, le=65535)],
+        says("Requests that may wait at a time, over all workers together; more are answered with 503."),
+    ] = 1000
+    timeout: Annotated[Timeout, says("How long one may wait; then 503.")] = 5 * SECOND
+
+
 class Cluster(Words, frozen=True, kw_only=True):
     """Servers that answer the same requests, and how they share them."""
 
@@ -69,6 +79,13 @@ class Cluster(Words, frozen=True, kw_only=True):
     ] = None
     max_requests: Annotated[
         Count | None, says("Requests at a time, over all workers together; more are answered with 503.")
+    ] = None
+    max_retries: Annotated[
+        Count | None, says("Retries at a time, over all workers together.", otherwise="as `retry_budget` says")
+    ] = None
+    queue: Annotated[
+        Queue | None,
+        says("Wait when as many requests as allowed are under way.", otherwise="503 at once"),
     ] = None
     proxy_protocol: Annotated[
         Literal["v1", "v2"] | None,

@@ -16,6 +16,7 @@ from shardproxy.config.words import (
     Protocol,
     Size,
     Timeout,
+    Token,
     Words,
     says,
 )
@@ -90,6 +91,16 @@ class Route(Words, frozen=True, kw_only=True):
     rate_limits: Annotated[
         tuple[Name, ...], says("Names of rate limits; each must admit the request, otherwise 429.")
     ] = ()
+    priority: Annotated[
+        Literal["high", "normal", "low"], says("Who is served first, and refused last, in the cluster's `queue`.")
+    ] = "normal"
+    priority_field: Annotated[
+        Token | None,
+        says(
+            "A field of the request that says `high`, `normal` or `low` instead; only for clients that may choose.",
+            otherwise="`priority` holds for all",
+        ),
+    ] = None
     retry: Annotated[Retry | None, says("When to try again.", otherwise="never")] = None
     upgrade: Annotated[
         tuple[Protocol, ...],

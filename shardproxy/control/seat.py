@@ -27,7 +27,7 @@ class Seat:
     `row` is the child's own row of the shared memory, zeroed before it got it; it must `beat` there at least every
     200 ms.  `version` is that of `config`, one more with each reload.  `listeners` holds bound and listening sockets by
     the listener's name; a worker finds all of its listeners, the controller only `ADMIN`.  `slots` is read-only here:
-    every name was assigned before the fork.
+    every name was assigned before the fork.  `bells` are the eventfds of all rows, by which workers wake each other.
     """
 
     kind: SeatKind
@@ -40,6 +40,7 @@ class Seat:
     slots: Slots
     listeners: Mapping[str, socket.socket]
     channel: Channel
+    bells: tuple[int, ...] = ()
 
     @property
     def name(self) -> str:

@@ -22,6 +22,7 @@ from shardproxy.controller.stats import (
     LastOperation,
     ListenerStats,
     ProcessStats,
+    QueueStats,
     RateLimitStats,
     Stats,
     Times,
@@ -158,7 +159,19 @@ class Reading:
             retries=self._count(names.cluster_retries(cluster.name)),
             retries_active=self._gauge(names.cluster_retries_active(cluster.name)),
             retries_refused=self._count(names.cluster_retries_refused(cluster.name)),
+            queue=self._queue(cluster),
             endpoints=endpoints,
+        )
+
+    def _queue(self, cluster: Cluster) -> QueueStats | None:
+        if cluster.queue is None:
+            return None
+        return QueueStats(
+            waiting=self._gauge(names.cluster_waiting(cluster.name)),
+            queued=self._count(names.cluster_queued(cluster.name)),
+            timeouts=self._count(names.cluster_queue_timeouts(cluster.name)),
+            refused=self._count(names.cluster_queue_refused(cluster.name)),
+            time=self._times(names.cluster_wait_time(cluster.name)),
         )
 
     def _endpoint(self, cluster: str, endpoint: Endpoint) -> EndpointStats:

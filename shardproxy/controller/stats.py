@@ -92,6 +92,21 @@ class EndpointStats(msgspec.Struct, frozen=True, kw_only=True):
     """Request head sent to response complete."""
 
 
+class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
+    """Who waits for a free place in a cluster."""
+
+    waiting: int
+    """Now."""
+    queued: int
+    """Had to wait so far."""
+    timeouts: int
+    """Waited in vain."""
+    refused: int
+    """The queue was full, or their place went to one of a higher class."""
+    time: Times
+    """How long those waited that got a place."""
+
+
 class ClusterStats(msgspec.Struct, frozen=True, kw_only=True):
     """One cluster: requests under way, connections open, and its endpoints by address."""
 
@@ -109,6 +124,8 @@ class ClusterStats(msgspec.Struct, frozen=True, kw_only=True):
     retries_refused: int
     """Not made, because the retry budget was used up."""
     endpoints: dict[str, EndpointStats]
+    queue: QueueStats | None = None
+    """None without `queue`."""
 
 
 class KeyStats(msgspec.Struct, frozen=True, kw_only=True):

@@ -40,4 +40,5 @@ cpdef enum Fault:
     STALE_CONNECTION = 34
     BAD_PROXY_HEADER = 35
     TOO_MANY_FROM_ADDRESS = 36
-    FAULTS = 37
+    QUEUE_TIMEOUT = 37
+    FAULTS = 38

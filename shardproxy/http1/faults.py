@@ -77,6 +77,7 @@ FAULTS: tuple[FaultFacts, ...] = (
     _upstream("stale_connection", 502, "the endpoint closed the idle connection just as the request was sent"),
     _client("bad_proxy_header", 400, "the connection does not begin with a valid PROXY protocol header"),
     _client("too_many_from_address", 429, "this client address has as many connections as allowed"),
+    _us("queue_timeout", 503, "no place became free in time"),
 )
 
 NAMES: tuple[str, ...] = tuple(facts.name for facts in FAULTS)

@@ -122,6 +122,8 @@ cdef class Client(Connection):
         if self.state == TUNNEL:
             self.exchange.client_eof()
             return self.state == TUNNEL
+        if self.exchange is not None and self.exchange.place is not None:
+            return False    # nobody keeps a place in a queue for a client that has left, as far as that can be told
         return self.state == AWAIT_END
 
     cdef void timed_out(self) noexcept:

@@ -1,6 +1,6 @@
 # The narrow interface between an exchange and what it stands between: an End on each side, and a Source of ends.
 # HTTP/1 connections implement it; HTTP/2 streams will.
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 
 from shardproxy.http1.framing cimport Framing
 from shardproxy.http1.head cimport Head
@@ -40,6 +40,7 @@ cdef class Source:
 
 # What a route with `retry` gives to an exchange: it decides whether a try was the last one, and makes the next.
 cdef class Retrier:
+    cdef uint64_t tried                                 # endpoints, a bit for each of the first 64
     cdef void keep(self, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept   # this of the body goes out now
     cdef void request_ended(self) noexcept
     cdef int64_t answer_deadline(self, int64_t now) noexcept    # by when the response's head must have come
@@ -49,5 +50,18 @@ cdef class Retrier:
     cdef void settle(self) noexcept                     # no further try
     cdef void end(self) noexcept                        # the exchange is over, whatever was waited for
 
+# Where exchanges wait while a cluster with `queue` is full.  What a new one waits in is the exchange's `place`.
+cdef class WaitingRoom(Timed):
+    cdef bint is_busy(self) noexcept                    # somebody waits already, in whichever worker
+    cdef bint enter(self, object exchange) noexcept     # true: it is told later; false: there is no room
+    cdef void leave(self, object place) noexcept        # it will not be served
+    cdef void freed(self, object exchange) noexcept     # that one has given its endpoint back
+
 cdef class RetryPlan:
     cdef Retrier begin(self, object exchange)
+
+# What stands before a route: it lets a request through, refuses it, or lets it through later.
+cdef class Gate:
+    # true: go on; false: it was refused, or exchange.proceed() follows later
+    cdef bint admit(self, object exchange) noexcept
+    cdef void leave(self, object exchange) noexcept     # the exchange is over

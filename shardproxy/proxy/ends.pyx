@@ -88,6 +88,28 @@ cdef class Retrier:
         pass
 
 
+cdef class WaitingRoom(Timed):
+    cdef bint is_busy(self) noexcept:
+        return False
+
+    cdef bint enter(self, object exchange) noexcept:
+        return False
+
+    cdef void leave(self, object place) noexcept:
+        pass
+
+    cdef void freed(self, object exchange) noexcept:
+        pass
+
+
 cdef class RetryPlan:
     cdef Retrier begin(self, object exchange):
         return None
+
+
+cdef class Gate:
+    cdef bint admit(self, object exchange) noexcept:
+        return True
+
+    cdef void leave(self, object exchange) noexcept:
+        pass

@@ -7,6 +7,7 @@ from shardproxy.http1.head cimport Head
 from shardproxy.http1.names cimport Method
 from shardproxy.http1.splice cimport RequestAdditions
 from .ends cimport End, Retrier, Source
+from .timers cimport Timed
 from .process cimport Process
 from .runtime cimport ClusterRuntime, ListenerRuntime, RouteRuntime
 
@@ -21,6 +22,7 @@ cdef class Exchange:
     cdef Head request               # held to the end: it may have to be sent again
     cdef Framing framing            # of the request
     cdef Retrier retrier            # None where the route has no `retry`
+    cdef Timed place                # in the cluster's queue, while it waits there
     cdef int endpoint               # whose slot is reserved; -1 = none
     cdef bint is_request_done       # its last byte has come from the client
     cdef bint is_sent               # some of it went to the origin
@@ -36,7 +38,7 @@ cdef class Exchange:
     cdef int64_t started_ns
     cdef int64_t sent_ns
     cdef int64_t response_bytes     # of the body, so far
-    cdef object delayed             # the loop's timer of a request that a rate limit admits later, or None
+    cdef object delayed             # what holds a request that its route's gate lets through later, or None
     cdef bytes reply_lines          # fields of our own reply beside the usual ones, or None
     cdef RequestAdditions additions
     cdef char[40] request_id
@@ -68,11 +70,11 @@ cdef class Exchange:
     cdef void origin_writable(self) noexcept
     # inside
     cdef int find_route(self) noexcept
-    cdef bint pass_limits(self) noexcept
-    cdef void delay(self, int64_t wait_ns) noexcept
-    cdef void leave_limits(self) noexcept
     cdef void proceed(self) noexcept
     cdef void choose_origin(self) noexcept
+    cdef int pick(self) noexcept
+    cdef void take(self, int endpoint) noexcept
+    cdef void give_endpoint_back(self) noexcept
     cdef void ask(self, Source source, bint fresh) noexcept
     cdef void describe_client(self) noexcept
     cdef bint begin_connect(self) noexcept

@@ -20,18 +20,14 @@ from shardproxy.http1.framing cimport BODY_NONE, BODY_TUNNEL
 from shardproxy.http1.head cimport give_head
 from shardproxy.http1.paths cimport normal_path
 from shardproxy.http1.names cimport METHOD_CONNECT, is_idempotent
-from shardproxy.limits.rates cimport Verdict
 from shardproxy.shm.clock cimport now_ns
 from shardproxy.shm.metrics cimport count, observe_ns
-from .admission cimport ask_limits, charge_limits
 from .introduction cimport ask_upgrade, describe_hops
 from .process cimport REQUEST_ID_LENGTH
 
 cdef enum:
     NONE_CHOSEN = -1
     OVERFLOW_RETRY_S = 1
-    NS_PER_S = 1_000_000_000
-    NS_PER_MS = 1_000_000
 
 
 @cython.final
@@ -61,47 +57,14 @@ cdef class Exchange:
         self.cluster = self.route.cluster
         if self.request.method == METHOD_CONNECT and not self.begin_connect():
             return
-        if self.route.limits is None or self.pass_limits():
+        if self.route.gate is None or self.route.gate.admit(self):
             self.proceed()
-
-    # hot
-    cdef bint pass_limits(self) noexcept:
-        """False: refused, or admitted for later."""
-        cdef Verdict verdict
-        ask_limits(self.route.limits, self.request, self.peer, self.listener, self.started_ns, &verdict)
-        if verdict.refused_by >= 0:
-            self.reply_lines = self.route.limits.field_lines(&verdict)  # warm: only for who is refused
-            self.refuse(Fault.RATE_LIMITED, verdict.wait_ns // NS_PER_S + 1)
-            return False
-        if verdict.wait_ns:
-            self.delay(verdict.wait_ns)
-        return verdict.wait_ns == 0
-
-    cdef void delay(self, int64_t wait_ns) noexcept:
-        """A place in the limit's bucket is ours at a later time; how many wait is bounded by rate times delay."""
-        if not self.is_request_done:
-            self.client.pause()
-        self.delayed = self.process.loop.call_later((wait_ns // NS_PER_MS + 1) / 1e3, self.proceed_later)
-
-    def proceed_later(self):
-        self.delayed = None
-        if not self.is_over:
-            self.proceed()
-            if self.origin is not None:
-                self.origin.flush()
-
-    cdef void leave_limits(self) noexcept:
-        """The end of an exchange that limits were asked about."""
-        if self.delayed is not None:
-            self.delayed.cancel()
-            self.delayed = None
-        if self.response_bytes and self.route.limits.counts_bytes:
-            charge_limits(self.route.limits, self.request, self.peer, self.listener, now_ns(), self.response_bytes)
 
     # hot
     cdef void proceed(self) noexcept:
         if self.route.retry is not None:
             self.retrier = self.route.retry.begin(self)  # warm: only where the route has one
+        self.describe_client()
         self.choose_origin()
 
     # hot
@@ -138,12 +101,35 @@ cdef class Exchange:
 
     # hot
     cdef void choose_origin(self) noexcept:
-        self.endpoint = self.cluster.balancing.choose()
-        if self.endpoint < 0:
-            self.refuse(Fault.OVERFLOW if self.endpoint == FULL else Fault.NO_ENDPOINT, OVERFLOW_RETRY_S)
-            return
-        self.describe_client()
-        self.ask(<Source>PyList_GET_ITEM(self.cluster.sources, self.endpoint), self.request.method == METHOD_CONNECT)
+        """An endpoint for this try.  When all are full, or others wait already, it waits with them if the cluster has a
+        queue."""
+        cdef int endpoint = FULL
+        if self.cluster.queue is None or not self.cluster.queue.is_busy():
+            endpoint = self.pick()
+        if endpoint >= 0:
+            self.take(endpoint)
+        elif endpoint != FULL:
+            self.refuse(Fault.NO_ENDPOINT, OVERFLOW_RETRY_S)
+        elif self.cluster.queue is None or not self.cluster.queue.enter(self):
+            self.refuse(Fault.OVERFLOW, OVERFLOW_RETRY_S)
+
+    # hot
+    cdef int pick(self) noexcept:
+        if self.retrier is None:
+            return self.cluster.balancing.choose()
+        return self.cluster.balancing.choose_except(self.retrier.tried)
+
+    # hot
+    cdef void take(self, int endpoint) noexcept:
+        self.endpoint = endpoint
+        self.ask(<Source>PyList_GET_ITEM(self.cluster.sources, endpoint), self.request.method == METHOD_CONNECT)
+
+    # hot
+    cdef void give_endpoint_back(self) noexcept:
+        self.cluster.balancing.release(self.endpoint)
+        self.endpoint = NONE_CHOSEN
+        if self.cluster.queue is not None:
+            self.cluster.queue.freed(self)
 
     # hot
     cdef void ask(self, Source source, bint fresh) noexcept:
@@ -196,6 +182,8 @@ cdef class Exchange:
             self.retrier.request_ended()
         if self.origin is not None:
             self.origin.finish()
+        elif self.place is not None:
+            self.client.resume()    # so that its leaving is seen
 
     cdef void request_failed(self, int fault) noexcept:
         """The client's message is broken or late."""
@@ -365,11 +353,8 @@ cdef class Exchange:
         self.account(fault)
         if self.retrier is not None:
             self.retrier.end()
-        if self.endpoint >= 0:
-            self.cluster.balancing.release(self.endpoint)
-            self.endpoint = NONE_CHOSEN
-        if self.route is not None and self.route.limits is not None:
-            self.leave_limits()
+        if self.route is not None and self.route.gate is not None:
+            self.route.gate.leave(self)
         give_head(self.request)
         self.request = None
         self.held = None
@@ -377,6 +362,10 @@ cdef class Exchange:
         self.origin = None
         if origin is not None:
             origin.release()
+        if self.endpoint >= 0:
+            self.give_endpoint_back()
+        elif self.place is not None:
+            self.cluster.queue.leave(self.place)  # warm: only who still waits
         client.release()
 
     # hot

@@ -1,5 +1,5 @@
 # Which faults and statuses a route tries again, how long it waits before, and how many retries a cluster has at a time.
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t
 
 from shardproxy.shm.gauges cimport Gauges
 from shardproxy.shm.metrics cimport Metrics
@@ -14,6 +14,7 @@ cdef class RetryBudget:
     cdef readonly int percent
     cdef readonly int min_concurrency
     cdef list active            # gauges: requests under way at each endpoint of the cluster
+    cdef int64_t max_retries    # absolute; UNLIMITED
     cdef int retries            # gauge: retries under way, back-off included
     cdef int granted            # counters
     cdef int refused
@@ -40,7 +41,6 @@ cdef class Retries(Retrier):
     cdef object exchange        # None when it is over
     cdef object handle          # of the loop's timer: of the back-off, then of the connection attempt
     cdef int tries              # retries so far
-    cdef uint64_t tried         # endpoints, a bit for each of the first 64
     cdef int64_t deadline_ns    # of all tries; 0 = the request is not complete yet
     cdef bytearray kept         # the body as far as it was sent
     cdef bint is_last           # there will be no further try

@@ -13,7 +13,7 @@ class RetryBudget:
     percent: int
     min_concurrency: int
     limit: int
-    """At this moment: max(min_concurrency, percent of the requests under way)."""
+    """At this moment: max(min_concurrency, percent of the requests under way), at most `max_retries`."""
     def __init__(
         self,
         gauges: Gauges,
@@ -25,6 +25,7 @@ class RetryBudget:
         retries: int,
         granted: int,
         refused: int,
+        max_retries: int | None = None,
     ) -> None: ...
     def take(self) -> bool:
         """Begin a retry: true if the budget has a place, which is taken then."""

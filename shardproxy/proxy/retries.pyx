@@ -12,18 +12,18 @@ are only said before a byte was sent, so they are safe for every request; the ot
 
 import random
 
+from libc.stdint cimport uint64_t
+
 from shardproxy.http1.faults import NAMES
 
 from shardproxy.http1.faults cimport Fault
-from shardproxy.http1.names cimport METHOD_CONNECT
 from shardproxy.shm.clock cimport now_ns
 from shardproxy.shm.gauges cimport gauge_add, gauge_reserve, gauge_total
 from shardproxy.shm.metrics cimport count
-from .ends cimport Source
 from .exchange cimport Exchange
+from .runtime cimport UNLIMITED
 
 cdef enum:
-    OVERFLOW_RETRY_S = 1
     MASK_BITS = 64
     MAX_DOUBLINGS = 20          # beyond, every back-off is at its cap
 
@@ -41,24 +41,26 @@ CONDITIONS = {  # word of `on` -> faults, statuses
 
 cdef class RetryBudget:
     def __init__(self, Gauges gauges not None, Metrics metrics not None, active, *, int percent, int min_concurrency,
-                 int retries, int granted, int refused):
+                 int retries, int granted, int refused, max_retries=None):
         self.gauges = gauges
         self.metrics = metrics
         self.active = list(active)
         self.percent = percent
         self.min_concurrency = min_concurrency
+        self.max_retries = UNLIMITED if max_retries is None else max_retries
         self.retries = retries
         self.granted = granted
         self.refused = refused
 
     cdef int64_t cap(self) noexcept:
-        """max(min_concurrency, percent of the requests that are under way), over all workers.  Cost: one look at every
-        endpoint's count."""
-        cdef int64_t active = 0
+        """max(min_concurrency, percent of the requests that are under way), and no more than max_retries, over all
+        workers.  Cost: one look at every endpoint's count."""
+        cdef int64_t active = 0, cap
         cdef int slot
         for slot in self.active:
             active += gauge_total(&self.gauges.cells, slot)
-        return max(<int64_t>self.min_concurrency, active * self.percent // 100)
+        cap = max(<int64_t>self.min_concurrency, active * self.percent // 100)
+        return cap if self.max_retries == UNLIMITED else min(cap, self.max_retries)
 
     cdef bint reserve(self) noexcept:
         if gauge_reserve(&self.gauges.cells, self.retries, self.cap()):
@@ -208,8 +210,7 @@ cdef class Retries(Retrier):
             exchange.is_sent = False
         if endpoint < MASK_BITS:
             self.tried |= <uint64_t>1 << endpoint
-        exchange.endpoint = -1
-        exchange.cluster.balancing.release(endpoint)
+        exchange.give_endpoint_back()
 
     cdef void rewind(self) noexcept:
         """What was sent of the body is to be sent again, before what came since."""
@@ -220,19 +221,15 @@ cdef class Retries(Retrier):
             self.kept = None
 
     def try_again(self):
-        """The back-off is over: another endpoint than those before, if one can take it."""
+        """The back-off is over: another endpoint than those before, if one can take it; it may have to wait for that."""
         cdef Exchange exchange = <Exchange>self.exchange
         self.handle = None
         if exchange is None or exchange.is_over:
             return
-        exchange.endpoint = exchange.cluster.balancing.choose_except(self.tried)
-        if exchange.endpoint < 0:
-            exchange.refuse(Fault.OVERFLOW, OVERFLOW_RETRY_S)
-            return
         if self.deadline_ns:
             wait_s = max(0, self.deadline_ns - now_ns()) / 1e9
             self.handle = exchange.process.loop.call_later(wait_s, self.give_up_connecting)
-        exchange.ask(<Source>exchange.cluster.sources[exchange.endpoint], exchange.request.method == METHOD_CONNECT)
+        exchange.choose_origin()
         if exchange.origin is not None:
             exchange.origin.flush()
 

@@ -6,9 +6,8 @@ from shardproxy.http1.forwarding cimport TrustedProxies
 from shardproxy.http1.grammar cimport text
 from shardproxy.http1.head cimport HeadLimits
 from shardproxy.http1.paths cimport PathRules
-from shardproxy.limits.rates cimport RateLimits
 from shardproxy.routing.table cimport Table
-from .ends cimport RetryPlan, Source
+from .ends cimport Gate, RetryPlan, Source, WaitingRoom
 
 cdef enum:
     UNLIMITED = -1
@@ -25,12 +24,17 @@ cdef class ClusterRuntime:
     cdef Cluster balancing
     cdef readonly list sources  # of Source, by endpoint
     cdef EndpointSlots* slots
+    cdef WaitingRoom queue      # or None: who finds no place is refused at once
+    cdef int64_t queue_max      # over all workers
+    cdef int64_t queue_timeout_ns
 
 cdef class RouteRuntime:
     cdef readonly ClusterRuntime cluster
-    cdef RateLimits limits      # or None
+    cdef Gate gate              # its rate limits, or None
     cdef int64_t timeout_ns     # request sent to response head
     cdef RetryPlan retry        # or None
+    cdef int priority           # class in the queue; 0 is served first
+    cdef bytes priority_field   # the request's field that says otherwise, in lower case; or empty
     cdef tuple upgrades         # protocols that may be tunnelled, in lower case
 
     cdef bint allows_upgrade(self, text protocol, Py_ssize_t n) noexcept

@@ -3,8 +3,9 @@ from typing import NamedTuple
 
 from shardproxy.balancing.cluster import Cluster
 from shardproxy.http1.forwarding import TrustedProxies
-from shardproxy.limits.rates import RateLimits
+from shardproxy.proxy.admission import LimitGate
 from shardproxy.proxy.pool import EndpointPool
+from shardproxy.proxy.queue import Queue
 from shardproxy.proxy.retries import RetryPolicy
 from shardproxy.routing.table import Table
 
@@ -23,22 +24,32 @@ class ClusterRuntime:
     name: str
     sources: list[EndpointPool]
     def __init__(
-        self, name: str, balancing: Cluster, sources: Sequence[EndpointPool], metrics: Sequence[EndpointMetrics]
+        self,
+        name: str,
+        balancing: Cluster,
+        sources: Sequence[EndpointPool],
+        metrics: Sequence[EndpointMetrics],
+        queue: Queue | None = None,
+        queue_max: int = 0,
+        queue_timeout_ns: int = 0,
     ) -> None: ...
 
 class RouteRuntime:
-    """A route: its cluster, its limits, and how long the response head may take (ns), what may be
-    tunnelled, and what is tried again.
+    """A route: its cluster, its gate (rate limits), and how long the response head may take (ns), what may be
+    tunnelled, what is tried again, and who is served first when all is full: class 0, or what a field of the request
+    says (`shardproxy.proxy.priority.CLASSES`).
     """
 
     cluster: ClusterRuntime
     def __init__(
         self,
         cluster: ClusterRuntime,
-        limits: RateLimits | None,
+        gate: LimitGate | None,
         timeout_ns: int,
         upgrades: Sequence[bytes] = (),
         retry: RetryPolicy | None = None,
+        priority: int = 0,
+        priority_field: bytes = b"",
     ) -> None: ...
 
 class ListenerRuntime:

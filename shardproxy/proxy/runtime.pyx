@@ -16,11 +16,15 @@ cdef enum:
 
 
 cdef class ClusterRuntime:
-    def __cinit__(self, str name not None, Cluster balancing not None, sources, metrics):
+    def __cinit__(self, str name not None, Cluster balancing not None, sources, metrics, WaitingRoom queue=None,
+                  int64_t queue_max=0, int64_t queue_timeout_ns=0):
         cdef int i
         self.name = name
         self.balancing = balancing
         self.sources = list(sources)
+        self.queue = queue
+        self.queue_max = queue_max
+        self.queue_timeout_ns = queue_timeout_ns
         if not len(self.sources) == len(metrics) == balancing.count:
             raise ValueError("sources, metrics and endpoints of a cluster must be as many")
         self.slots = <EndpointSlots*>calloc(balancing.count, sizeof(EndpointSlots))
@@ -36,11 +40,14 @@ cdef class ClusterRuntime:
 
 
 cdef class RouteRuntime:
-    def __init__(self, ClusterRuntime cluster not None, RateLimits limits, int64_t timeout_ns, upgrades=(), RetryPlan retry=None):
+    def __init__(self, ClusterRuntime cluster not None, Gate gate, int64_t timeout_ns, upgrades=(), RetryPlan retry=None,
+                 int priority=0, bytes priority_field not None=b""):
         self.cluster = cluster
-        self.limits = limits
+        self.gate = gate
         self.timeout_ns = timeout_ns
         self.retry = retry
+        self.priority = priority
+        self.priority_field = priority_field.lower()
         self.upgrades = tuple(upgrades)
         for protocol in self.upgrades:
             if not isinstance(protocol, bytes):

@@ -88,6 +88,36 @@ def cluster_retries_refused(cluster: str) -> str:
     return _series("cluster_retries_refused", cluster=cluster)
 
 
+def cluster_queue(cluster: str) -> str:
+    """Queue: in each worker, who has waited longest for a free place in a cluster."""
+    return _series("cluster_queue", cluster=cluster)
+
+
+def cluster_waiting(cluster: str) -> str:
+    """Gauge: requests that wait for a free place in a cluster, for its `queue`."""
+    return _series("cluster_waiting", cluster=cluster)
+
+
+def cluster_queued(cluster: str) -> str:
+    """Counter: requests that had to wait for a free place in a cluster."""
+    return _series("cluster_queued", cluster=cluster)
+
+
+def cluster_queue_timeouts(cluster: str) -> str:
+    """Counter: requests that waited in vain."""
+    return _series("cluster_queue_timeouts", cluster=cluster)
+
+
+def cluster_queue_refused(cluster: str) -> str:
+    """Counter: requests for which the queue was full, or that gave their place in it to one of a higher class."""
+    return _series("cluster_queue_refused", cluster=cluster)
+
+
+def cluster_wait_time(cluster: str) -> str:
+    """Histogram, ns: how long those waited that got a place in the end."""
+    return _series("cluster_wait_time", cluster=cluster)
+
+
 def listener_connections(listener: str) -> str:
     """Gauge: client connections open on a listener, for its `max_connections`."""
     return _series("listener_connections", listener=listener)

@@ -17,6 +17,7 @@ class SlotKind(StrEnum):
     BUCKET = "bucket"
     DECISION = "decision"
     TABLE = "table"
+    QUEUE = "queue"
 
 
 class SlotsFull(Exception):
@@ -42,6 +43,7 @@ class Slots:
             SlotKind.BUCKET: capacities.buckets,
             SlotKind.DECISION: capacities.decisions,
             SlotKind.TABLE: capacities.key_tables,
+            SlotKind.QUEUE: capacities.queues,
         }
         self._numbers: dict[SlotKind, dict[str, int]] = {kind: {} for kind in SlotKind}
         self._sealed = False
@@ -87,6 +89,10 @@ class Slots:
     def table(self, name: str) -> int:
         """The table of keyed buckets of that name; as `gauge`."""
         return self._find(SlotKind.TABLE, name)
+
+    def queue(self, name: str) -> int:
+        """The queue of that name; as `gauge`."""
+        return self._find(SlotKind.QUEUE, name)
 
     def names(self, kind: SlotKind | str) -> dict[str, int]:
         """All names of a kind with their slots, in the order they were assigned; a copy."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from shardproxy.balancing.cluster import Cluster, EndpointSpec, Health
 from shardproxy.config import schema
 from shardproxy.proxy.pool import EndpointPool
+from shardproxy.proxy.queue import Queue, QueueNumbers
 from shardproxy.proxy.runtime import ClusterRuntime, EndpointMetrics
 from shardproxy.shm import names
 from shardproxy.shm.decisions import Decisions
@@ -43,7 +44,27 @@ class ClusterBuilder:
             health=self.health(cluster),
         )
         metrics = [self.endpoint_metrics(cluster.name, endpoint) for endpoint in cluster.endpoints]
-        return ClusterRuntime(cluster.name, balancing, pools, metrics)
+        if cluster.queue is None:
+            return ClusterRuntime(cluster.name, balancing, pools, metrics)
+        terms = cluster.queue
+        return ClusterRuntime(
+            cluster.name, balancing, pools, metrics, self.queue(cluster.name), terms.max, terms.timeout
+        )
+
+    def queue(self, cluster: str) -> Queue:
+        """The one that there is: it belongs to the name."""
+        site, slots = self.site, self.slots
+        if cluster not in site.queues:
+            numbers = QueueNumbers(
+                slots.queue(names.cluster_queue(cluster)),
+                slots.gauge(names.cluster_waiting(cluster)),
+                slots.counter(names.cluster_queued(cluster)),
+                slots.counter(names.cluster_queue_timeouts(cluster)),
+                slots.counter(names.cluster_queue_refused(cluster)),
+                slots.histogram(names.cluster_wait_time(cluster)),
+            )
+            site.queues[cluster] = Queue(site.process.wheel, site.gauges, site.metrics, site.waiters, numbers)
+        return site.queues[cluster]
 
     def health(self, cluster: schema.Cluster) -> Health | None:
         """None if nobody looks after it; choosing then costs nothing more."""

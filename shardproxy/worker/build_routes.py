@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from shardproxy.config import schema
 from shardproxy.limits.rates import RateLimit, RateLimits
+from shardproxy.proxy.admission import LimitGate
+from shardproxy.proxy.priority import CLASSES
 from shardproxy.proxy.retries import RetryBudget, RetryPolicy
 from shardproxy.proxy.runtime import ClusterRuntime, RouteRuntime
 from shardproxy.shm import names
@@ -27,9 +29,17 @@ class RouteBuilder:
 
     def route(self, route: schema.Route) -> RouteRuntime:
         chosen = [self.limits[name] for name in route.rate_limits]
-        rate_limits = RateLimits(chosen, self.site.metrics) if chosen else None
+        gate = LimitGate(RateLimits(chosen, self.site.metrics)) if chosen else None
         upgrades = [protocol.lower().encode() for protocol in route.upgrade]
-        return RouteRuntime(self.clusters[route.cluster], rate_limits, route.timeout, upgrades, self.retry(route))
+        return RouteRuntime(
+            self.clusters[route.cluster],
+            gate,
+            route.timeout,
+            upgrades,
+            self.retry(route),
+            CLASSES.index(route.priority),
+            (route.priority_field or "").encode(),
+        )
 
     def retry(self, route: schema.Route) -> RetryPolicy | None:
         retry = route.retry
@@ -56,6 +66,7 @@ class RouteBuilder:
             [slots.gauge(names.endpoint_active(name, str(one.address))) for one in cluster.endpoints],
             percent=cluster.retry_budget.percent,
             min_concurrency=cluster.retry_budget.min_concurrency,
+            max_retries=cluster.max_retries,
             retries=slots.gauge(names.cluster_retries_active(name)),
             granted=slots.counter(names.cluster_retries(name)),
             refused=slots.counter(names.cluster_retries_refused(name)),

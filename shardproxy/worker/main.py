@@ -17,10 +17,12 @@ from shardproxy.control.channel import ChannelError
 from shardproxy.control.messages import Drained, Message, Ready
 from shardproxy.control.seat import Seat
 from shardproxy.proxy.process import Process
+from shardproxy.proxy.queue import bell_reader
 from shardproxy.shm.addresses import Addresses
 from shardproxy.shm.gauges import Gauges
 from shardproxy.shm.metrics import Metrics
 from shardproxy.shm.rows import Rows, State
+from shardproxy.shm.waiters import Waiters
 from shardproxy.worker.drain import drain
 from shardproxy.worker.orders import Orders
 from shardproxy.worker.service import Service
@@ -55,11 +57,15 @@ class Worker:
         metrics = Metrics(seat.segment, seat.row)
         addresses = Addresses(seat.segment, seat.row)
         self._process = Process(loop, gauges, addresses, metrics, seat.slots.counter, seat.slots.histogram)
-        self._service = Service(Worksite(self._process, seat.segment, gauges, metrics), seat.config, seat.slots)
+        self._waiters = Waiters(seat.segment, seat.row, seat.bells)
+        self._site = Worksite(self._process, seat.segment, gauges, metrics, self._waiters)
+        self._service = Service(self._site, seat.config, seat.slots)
         self._orders = Orders(seat, loop, self._service, self._tell)
 
     async def run(self) -> None:
         self._tick()
+        if self._waiters.bell >= 0:
+            self._loop.add_reader(self._waiters.bell, bell_reader(self._waiters, self._site.queues))
         await self._service.start(self._seat.listeners)
         self._orders.listen()
         self._rows.set_state(self._seat.row, State.READY)

@@ -11,6 +11,7 @@ from shardproxy.shm.gauges import Gauges
 from shardproxy.shm.metrics import Metrics
 from shardproxy.shm.segment import Segment
 from shardproxy.shm.slots import Slots
+from shardproxy.shm.waiters import Waiters
 from shardproxy.worker.build import build
 from shardproxy.worker.snapshot import Worksite
 
@@ -23,6 +24,6 @@ def rehearse(config: Config, segment: Segment, slots: Slots) -> None:
     try:
         gauges, metrics = Gauges(segment, _ROW), Metrics(segment, _ROW)
         process = Process(loop, gauges, Addresses(segment, _ROW), metrics, slots.counter, slots.histogram)
-        build(Worksite(process, segment, gauges, metrics), config, slots)
+        build(Worksite(process, segment, gauges, metrics, Waiters(segment, _ROW)), config, slots)
     finally:
         loop.close()

@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from shardproxy.config import schema
 from shardproxy.proxy.pool import EndpointPool
 from shardproxy.proxy.process import Process
+from shardproxy.proxy.queue import Queue
 from shardproxy.proxy.runtime import ClusterRuntime, ListenerRuntime
 from shardproxy.shm.gauges import Gauges
 from shardproxy.shm.metrics import Metrics
 from shardproxy.shm.segment import Segment
+from shardproxy.shm.waiters import Waiters
 
 # What a pool depends on: two configurations that agree on it share the pool, and its connections stay warm.
 PoolKey = tuple[str, str, int, schema.Keepalive, int | None, str | None]
@@ -27,9 +29,11 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class Worksite:
-    """What does not change with the configuration."""
+    """What does not change with the configuration; `queues` by cluster, since those who wait outlive a reload."""
 
     process: Process
     segment: Segment
     gauges: Gauges
     metrics: Metrics
+    waiters: Waiters
+    queues: dict[str, Queue] = field(default_factory=dict)

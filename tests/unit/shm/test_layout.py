@@ -43,7 +43,7 @@ def test_rows_that_do_not_fill_cache_lines_are_refused(rows: int) -> None:
         Capacities(rows=rows)
 
 
-@pytest.mark.parametrize("kind", ["gauges", "counters", "histograms", "buckets", "decisions"])
+@pytest.mark.parametrize("kind", ["gauges", "counters", "histograms", "buckets", "decisions", "queues"])
 @pytest.mark.parametrize("number", [0, -1, (1 << 24) + 1])
 def test_slots_out_of_range_are_refused(kind: str, number: int) -> None:
     with pytest.raises(ValueError, match=f"{kind} must be from 1 to 16777216, not {number}"):

@@ -1,0 +1,33 @@
+"""The class of a request in a queue: its route's, or the one that a field of the request names."""
+
+from libc.stdint cimport uint32_t
+
+from shardproxy.http1.grammar cimport sp_same
+from shardproxy.http1.head cimport Field, Head
+
+CLASSES = ("high", "normal", "low")
+
+
+cdef int rank_of(Exchange exchange) noexcept:
+    """Cost: the number of fields, where the route names one; a word that is no class counts for nothing."""
+    cdef bytes name = exchange.route.priority_field
+    cdef Head head = exchange.request
+    cdef const Field* field
+    cdef uint32_t i
+    cdef int named = -1
+    if not name:
+        return exchange.route.priority
+    for i in range(head.count):
+        field = &head.fields[i]
+        if field.name_len == len(name) and sp_same(head.base + field.name, name, len(name)):
+            named = class_named(head.base + field.value, field.value_len)
+            break
+    return exchange.route.priority if named < 0 else named
+
+
+cdef int class_named(const char* word, Py_ssize_t n) noexcept:
+    if n == 4 and sp_same(word, b"high", 4):
+        return 0
+    if n == 6 and sp_same(word, b"normal", 6):
+        return 1
+    return LOWEST if n == 3 and sp_same(word, b"low", 3) else -1
