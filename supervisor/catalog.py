@@ -133,6 +133,8 @@ def _of_cluster(cluster: Cluster) -> Iterator[Entry]:
 def _of_queue(cluster: Cluster) -> Iterator[Entry]:
     if cluster.queue is not None:
         yield SlotKind.QUEUE, names.cluster_queue(cluster.name)
+        yield SlotKind.QUEUE, names.cluster_queue_end(cluster.name)
+        yield SlotKind.QUEUE, names.cluster_queue_asking(cluster.name)
         yield SlotKind.GAUGE, names.cluster_waiting(cluster.name)
         yield SlotKind.COUNTER, names.cluster_queued(cluster.name)
         yield SlotKind.COUNTER, names.cluster_queue_timeouts(cluster.name)

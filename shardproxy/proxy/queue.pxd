@@ -10,19 +10,26 @@ from .exchange cimport Exchange
 from .timers cimport Timed, Wheel
 
 cdef struct QueueSlots:
-    int queue
+    int queue                   # who is first
+    int end                     # who would make way for a higher class
+    int asking                  # for which class somebody asks for that
     int waiting                 # gauge
     int queued                  # counters
     int timeouts
     int refused
     int time                    # histogram
 
+cdef enum Standing:
+    GONE                        # somebody else has its place
+    COUNTED                     # it is in the gauge
+    ASKING                      # it is not: it asks for the place of a lower class
+
 cdef class Waiter(Timed):
     cdef Queue queue
     cdef Exchange exchange
     cdef int rank
     cdef int64_t since_ns
-    cdef bint has_place         # it is counted in the gauge
+    cdef Standing standing
     cdef Waiter older, younger
 
 # Those of one class, in the order in which they came.
@@ -41,7 +48,9 @@ cdef class Queue(WaitingRoom):
     cdef WaiterCells* cells
     cdef QueueSlots slots
     cdef Line high, normal, low
-    cdef Cluster latest         # that somebody waited for
+    cdef Cluster latest         # that somebody waited for, and how many might
+    cdef int64_t latest_max
+    cdef int[3] asking          # how many of each class
     cdef bint is_serving
     cdef int seen_row           # who was first when the timer last looked, and found room all the same
     cdef int64_t seen_key
@@ -50,8 +59,16 @@ cdef class Queue(WaitingRoom):
 
     cdef Line line(self, int rank)
     cdef Waiter first(self)
+    cdef Waiter last(self)
+    cdef Waiter oldest_asker(self)
     cdef void publish(self) noexcept
-    cdef bint push_out(self, int rank) noexcept
+    cdef bint make_room(self, int rank) noexcept
+    cdef bint has_room_elsewhere(self, int rank) noexcept
+    cdef bint push_out(self, int rank, Standing standing) noexcept
+    cdef void ask(self, int change, int rank) noexcept
+    cdef void make_way(self) noexcept
+    cdef void claim(self) noexcept
+    cdef void refuse_askers(self) noexcept
     cdef void serve(self, Cluster cluster) noexcept
     cdef bint admit(self, Waiter waiter) noexcept
     cdef void overtake_the_stalled(self) noexcept

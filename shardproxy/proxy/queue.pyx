@@ -18,6 +18,10 @@ supervisor clears its row and then rings all bells.  As a second line of defence
 by itself every 50 to 100 ms; when it finds a free place and twice the same one of another worker before it, that worker
 stands still, and is passed over for as long as its first one is the same.
 
+When as many wait as may, the youngest of the lowest class makes way for a newcomer of a higher one.  If it waits in the
+newcomer's worker, it leaves its place; if in another, the newcomer stands in line without being counted, at most 64 of a
+worker for 100 ms, and rings for that worker to let its last one go.
+
 Cost: to enter and to leave, a few steps, and one look at the counts of the endpoints and at the cells of the rows; with
 nobody waiting, a request looks once at one gauge before it, and once after.
 """
@@ -33,20 +37,23 @@ from shardproxy.shm.clock cimport now_ns
 from shardproxy.shm.gauges cimport gauge_add, gauge_reserve, gauge_total, sp_gauge_fence
 from shardproxy.shm.metrics cimport count, observe_ns
 from shardproxy.shm.waiters cimport (
-    NOBODY, waiter_at, waiter_best, waiter_key, waiter_publish, waiter_ring
+    CLASS_SHIFT, NOBODY, waiter_at, waiter_best, waiter_key, waiter_publish, waiter_ring
 )
-from .priority cimport LOWEST, rank_of
+from .priority cimport rank_of
 
-QueueNumbers = namedtuple("QueueNumbers", "queue waiting queued timeouts refused time")
+QueueNumbers = namedtuple("QueueNumbers", "queue end asking waiting queued timeouts refused time")
 
 cdef enum:
     RETRY_AFTER_S = 1
+    MAX_ASKING = 64             # in a worker
+    ASKING_NS = 100_000_000     # how long
     LOOK_NS = 50_000_000        # how long until a worker with waiters looks by itself
     MAX_LOST_RACES = 16         # reservations that others were faster with, before the next look
 
+cdef int64_t END = <int64_t>0x7fffffffffffffff      # less a key: the last of all has the smallest
+
 
 @cython.final
-@cython.freelist(64)
 cdef class Waiter(Timed):
 
     cdef void timed_out(self) noexcept:
@@ -84,7 +91,8 @@ cdef class Queue(WaitingRoom):
         self.wheel = wheel
         self.gauges, self.metrics, self.waiters = gauges, metrics, waiters
         self.gauge_cells, self.metric_cells, self.cells = &gauges.cells, &metrics.cells, &waiters.cells
-        self.slots.queue, self.slots.waiting, self.slots.queued = numbers.queue, numbers.waiting, numbers.queued
+        self.slots.queue, self.slots.end, self.slots.asking = numbers.queue, numbers.end, numbers.asking
+        self.slots.waiting, self.slots.queued = numbers.waiting, numbers.queued
         self.slots.timeouts, self.slots.refused, self.slots.time = numbers.timeouts, numbers.refused, numbers.time
         self.high, self.normal, self.low = Line(), Line(), Line()
         self.seen_row = self.ignored_row = NOBODY
@@ -106,21 +114,24 @@ cdef class Queue(WaitingRoom):
         cdef Exchange exchange = <Exchange>asker
         cdef int rank = rank_of(exchange)
         cdef Waiter waiter
-        if not gauge_reserve(self.gauge_cells, self.slots.waiting, exchange.cluster.queue_max):
-            if not self.push_out(rank):
-                count(self.metric_cells, self.slots.refused, 1)
-                return False
+        cdef bint has_place
+        self.latest, self.latest_max = exchange.cluster.balancing, exchange.cluster.queue_max
+        has_place = gauge_reserve(self.gauge_cells, self.slots.waiting, self.latest_max) or self.make_room(rank)
+        if not has_place and not self.has_room_elsewhere(rank):
+            count(self.metric_cells, self.slots.refused, 1)
+            return False
         waiter = Waiter.__new__(Waiter)
         waiter.wheel, waiter.queue, waiter.exchange = self.wheel, self, exchange
-        waiter.rank, waiter.since_ns, waiter.has_place = rank, now_ns(), True
+        waiter.rank, waiter.since_ns, waiter.standing = rank, now_ns(), COUNTED if has_place else ASKING
         waiter.set_deadline(waiter.since_ns + exchange.cluster.queue_timeout_ns)
         self.line(rank).append(waiter)
         exchange.place = waiter
         if not exchange.is_request_done:
             exchange.client.pause()
         count(self.metric_cells, self.slots.queued, 1)
-        self.latest = exchange.cluster.balancing
         self.publish()
+        if not has_place:
+            self.ask(1, rank)
         if self.timer.deadline == 0:
             self.set_deadline(waiter.since_ns + LOOK_NS)
         self.serve(exchange.cluster.balancing)
@@ -133,8 +144,10 @@ cdef class Queue(WaitingRoom):
         waiter.exchange.place = None
         waiter.exchange = None
         self.publish()
-        if waiter.has_place:
+        if waiter.standing == COUNTED:
             gauge_add(self.gauge_cells, self.slots.waiting, -1)
+        elif waiter.standing == ASKING:
+            self.ask(-1, waiter.rank)
 
     cdef void freed(self, object giver) noexcept:
         """A place is free: whoever is first of all gets it."""
@@ -144,6 +157,8 @@ cdef class Queue(WaitingRoom):
 
     def awake(self):
         if self.latest is not None:
+            self.make_way()
+            self.claim()
             self.serve(self.latest)
 
     cdef void timed_out(self) noexcept:
@@ -151,6 +166,8 @@ cdef class Queue(WaitingRoom):
         if self.first() is None:
             return
         self.set_deadline(now_ns() + LOOK_NS)
+        self.claim()
+        self.refuse_askers()
         self.overtake_the_stalled()
         self.serve(self.latest)
 
@@ -165,24 +182,17 @@ cdef class Queue(WaitingRoom):
         return self.normal.oldest if self.normal.oldest is not None else self.low.oldest
 
     cdef void publish(self) noexcept:
-        """Say who is first in this worker."""
+        """Say who is first in this worker, and who is last."""
         cdef Waiter first = self.first()
+        cdef Waiter last = self.last()
         waiter_publish(self.cells, self.slots.queue, 0 if first is None else waiter_key(first.rank, first.since_ns))
+        waiter_publish(self.cells, self.slots.end, 0 if last is None else END - waiter_key(last.rank, last.since_ns))
 
-    cdef bint push_out(self, int rank) noexcept:
-        """As many wait as may: the youngest of the lowest class in this worker makes way for one of a higher class, and
-        leaves it its place; false if there is none."""
-        cdef int lowest = LOWEST
-        cdef Waiter youngest
-        while lowest > rank:
-            youngest = self.line(lowest).youngest
-            if youngest is not None:
-                youngest.has_place = False
-                count(self.metric_cells, self.slots.refused, 1)
-                youngest.exchange.refuse(Fault.OVERFLOW, RETRY_AFTER_S)
-                return True
-            lowest -= 1
-        return False
+    cdef Waiter last(self):
+        """The youngest of the lowest class that has a place to give; not looked for behind one that asks for a place."""
+        cdef Line line = self.low if self.low.youngest is not None else self.normal
+        cdef Waiter last = line.youngest if line.youngest is not None else self.high.youngest
+        return last if last is not None and last.standing == COUNTED else None
 
     cdef void serve(self, Cluster cluster) noexcept:
         """While there is room, to whoever is first; ring if that is another worker's.  Never entered twice: what happens
@@ -228,6 +238,90 @@ cdef class Queue(WaitingRoom):
             self.ignored_row, self.ignored_key = row, key
             row = NOBODY
         self.seen_row, self.seen_key = row, key
+
+
+    # Making way for a higher class, when as many wait as may ---------------------------------------------------------
+
+    cdef bint make_room(self, int rank) noexcept:
+        """The last here goes, if none in another worker is of a lower class; it leaves its place to one of class `rank`."""
+        cdef int row = waiter_best(self.cells, self.slots.end, NOBODY, 0)
+        cdef Waiter last = self.last()
+        if last is None or row == NOBODY or last.rank < end_rank(waiter_at(self.cells, self.slots.end, row)):
+            return False
+        return self.push_out(rank, GONE)
+
+    cdef bint has_room_elsewhere(self, int rank) noexcept:
+        """Somebody of a lower class than `rank` waits in another worker, which can be asked to let it go."""
+        cdef int row = waiter_best(self.cells, self.slots.end, NOBODY, 0)
+        return (row != NOBODY and row != self.cells.row and self.asking[0] + self.asking[1] < MAX_ASKING
+                and end_rank(waiter_at(self.cells, self.slots.end, row)) > rank)
+
+    cdef bint push_out(self, int rank, Standing standing) noexcept:
+        """The last here goes, if it is of a lower class than `rank`; as GONE it leaves its place behind."""
+        cdef Waiter last = self.last()
+        if last is None or last.rank <= rank:
+            return False
+        last.standing = standing
+        count(self.metric_cells, self.slots.refused, 1)
+        last.exchange.refuse(Fault.OVERFLOW, RETRY_AFTER_S)
+        return True
+
+    cdef void ask(self, int change, int rank) noexcept:
+        """One more, or one fewer, asks for the place of a lower class; the worker that has the last one is told."""
+        cdef int row
+        self.asking[rank] += change
+        rank = 0 if self.asking[0] else 1
+        waiter_publish(self.cells, self.slots.asking, waiter_key(rank, 1) if self.asking[rank] else 0)
+        if self.asking[rank]:
+            row = waiter_best(self.cells, self.slots.end, NOBODY, 0)
+            if row != NOBODY and row != self.cells.row:
+                waiter_ring(self.cells, row)
+
+    cdef void make_way(self) noexcept:
+        """Somebody asks, and the last of all waits here: it goes, and the asker is told that a place is free."""
+        cdef int row = waiter_best(self.cells, self.slots.asking, NOBODY, 0)
+        if row == NOBODY or row == self.cells.row:
+            return
+        if (gauge_total(self.gauge_cells, self.slots.waiting) < self.latest_max
+                or (waiter_best(self.cells, self.slots.end, NOBODY, 0) == self.cells.row
+                    and self.push_out(<int>(waiter_at(self.cells, self.slots.asking, row) >> CLASS_SHIFT), COUNTED))):
+            waiter_ring(self.cells, row)
+
+    cdef void claim(self) noexcept:
+        """A place that was made free is for whoever has asked for it longest."""
+        cdef Waiter asker
+        while (self.asking[0] + self.asking[1]
+                and gauge_reserve(self.gauge_cells, self.slots.waiting, self.latest_max)):
+            asker = self.oldest_asker()
+            asker.standing = COUNTED
+            self.publish()
+            self.ask(-1, asker.rank)
+
+    cdef Waiter oldest_asker(self):
+        """Of the best class.  Cost: a step for each that came after it."""
+        cdef Line line = self.high if self.asking[0] else self.normal
+        cdef int left = self.asking[0] if self.asking[0] else self.asking[1]
+        cdef Waiter waiter = line.youngest
+        while waiter is not None:
+            left -= waiter.standing == ASKING
+            if left == 0:
+                break
+            waiter = waiter.older
+        return waiter
+
+    cdef void refuse_askers(self) noexcept:
+        """Nobody made way for them in time."""
+        cdef Waiter asker
+        while self.asking[0] + self.asking[1]:
+            asker = self.oldest_asker()
+            if now_ns() - asker.since_ns < ASKING_NS:
+                return
+            count(self.metric_cells, self.slots.refused, 1)
+            asker.exchange.refuse(Fault.OVERFLOW, RETRY_AFTER_S)
+
+
+cdef inline int end_rank(int64_t key) noexcept nogil:
+    return <int>((END - key) >> CLASS_SHIFT)
 
 
 def bell_reader(Waiters waiters not None, dict queues not None):

@@ -93,6 +93,16 @@ def cluster_queue(cluster: str) -> str:
     return _series("cluster_queue", cluster=cluster)
 
 
+def cluster_queue_end(cluster: str) -> str:
+    """Queue: in each worker, who would make way for a higher class."""
+    return _series("cluster_queue_end", cluster=cluster)
+
+
+def cluster_queue_asking(cluster: str) -> str:
+    """Queue: in each worker, the best class that asks for the place of a lower one."""
+    return _series("cluster_queue_asking", cluster=cluster)
+
+
 def cluster_waiting(cluster: str) -> str:
     """Gauge: requests that wait for a free place in a cluster, for its `queue`."""
     return _series("cluster_waiting", cluster=cluster)

@@ -57,6 +57,8 @@ class ClusterBuilder:
         if cluster not in site.queues:
             numbers = QueueNumbers(
                 slots.queue(names.cluster_queue(cluster)),
+                slots.queue(names.cluster_queue_end(cluster)),
+                slots.queue(names.cluster_queue_asking(cluster)),
                 slots.gauge(names.cluster_waiting(cluster)),
                 slots.counter(names.cluster_queued(cluster)),
                 slots.counter(names.cluster_queue_timeouts(cluster)),

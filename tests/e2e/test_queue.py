@@ -292,3 +292,40 @@ def test_a_worker_that_dies_with_the_only_place_gives_it_to_who_waits(tmp_path: 
             answers.append(0)  # it was the dead one's
     assert 200 in answers
     wait_for(queue.running, 0)
+
+
+# Who is refused first -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_when_the_queue_is_full_the_youngest_of_the_lowest_class_makes_way(
+    tmp_path: Path, stack: ExitStack, workers: int
+) -> None:
+    queue = line(tmp_path, stack, workers=workers, queue="max: 6, timeout: 60s")
+    old = [queue.join(f"/low/{number}") for number in range(6)]
+    assert ask_for_more(queue, "/low/late") == 503
+    new = [queue.join(f"/{number}", waiting=6) for number in range(3)]
+    best = [queue.join(f"/high/{number}", waiting=6) for number in range(2)]
+    assert ask_for_more(queue, "/low/late") == 503
+    eventually(lambda: queue_of(queue.running)["refused"] == 7, "five to make way")
+    queue.go.set()
+    answers = {name: [client.read().status for client in group] for name, group in
+               (("low", old), ("normal", new), ("high", best))}  # fmt: skip
+    assert answers == {"low": [200, 503, 503, 503, 503, 503], "normal": [200] * 3, "high": [200] * 2}
+    served = [seen.target for seen in queue.origin.seen if seen.target != "/held"]
+    assert served == ["/high/0", "/high/1", "/0", "/1", "/2", "/low/0"]
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_nobody_makes_way_for_the_same_class_or_a_lower_one(tmp_path: Path, stack: ExitStack, workers: int) -> None:
+    queue = line(tmp_path, stack, workers=workers, queue="max: 4, timeout: 60s")
+    for number in range(4):
+        queue.join(f"/{number}")
+    assert [ask_for_more(queue, target) for target in ("/late", "/low/late")] == [503, 503]
+    assert queue.served() == ["/0", "/1", "/2", "/3"]
+
+
+def ask_for_more(queue: Line, target: str) -> int:
+    """The status that one gets who is not let in."""
+    with Client(queue.running.port) as late:
+        return late.get(target).status
