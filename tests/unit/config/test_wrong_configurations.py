@@ -308,6 +308,10 @@ CROSS_CHECKS = [
           "write type: tcp, or a port that expects none"),
     Wrong("port of a Unix socket", "127.0.0.1:9002]", "unix:/run/a]\n    health_check: {port: 80}",
           "8: clusters[0].health_check.port: an endpoint of this cluster is a Unix socket, which has no port"),
+    Wrong("adaptive start out of bounds", ENDPOINTS, ENDPOINTS + "\n    adaptive: {min: 30}",
+          "8: clusters[0].adaptive.start: must be from min (30) to max (1000)"),
+    Wrong("aimd without a latency", ENDPOINTS, ENDPOINTS + "\n    adaptive: {policy: aimd}",
+          "8: clusters[0].adaptive: aimd needs latency, such as latency: 200ms"),
     Wrong("protocol twice on a route", "cluster: app", "cluster: app, upgrade: [websocket, WebSocket]",
           "4: listeners[0].routes[0].upgrade[1]: the protocol 'websocket' is in this list twice"),
 ]  # fmt: skip
