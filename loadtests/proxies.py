@@ -120,7 +120,7 @@ PROXIES: tuple[Proxy, ...] = (*USUAL, NGINX_STOCK, HAPROXY_STOCK)  # the last tw
 
 
 def start(proxy: Proxy, site: Site, core: int | None, probe: str) -> Running:
-    """Write the files, start the program pinned to `core` (None: to none), and wait until it answers `probe` with 200."""
+    """Write the files, start the program pinned to `core` if there is one, wait until it answers `probe` with 200."""
     proxy.write(site)
     running = Running(proxy.name, proxy.command(site), core, site.directory / "output.log")
     return _ready(running, site.port, probe)

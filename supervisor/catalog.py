@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from shardproxy.config.limits import places
 from shardproxy.config.schema import Cluster, Config, Listener, RateLimit
 from shardproxy.http1.faults import NAMES as FAULTS
 from shardproxy.shm import names
 from shardproxy.shm.layout import MAX_ROWS, ROWS_PER_LINE, Capacities
-from shardproxy.shm.slots import SlotKind, Slots
+from shardproxy.shm.slots import SlotKind, Slots, SlotsFull
 
 # Of the table of client addresses: 256 MiB of shared memory if all are in use.
 MOST_ADDRESSES = 1 << 20
@@ -63,6 +64,8 @@ def capacities(config: Config, workers: int) -> Capacities:
         buckets=max(least.buckets, wanted[SlotKind.BUCKET]),
         addresses=max(least.addresses, _addresses(config)),
         decisions=max(least.decisions, wanted[SlotKind.DECISION]),
+        key_tables=max(least.key_tables, wanted[SlotKind.TABLE]),
+        keys=max(least.keys, _keys(config)),
         queues=max(least.queues, wanted[SlotKind.QUEUE]),
     )
 
@@ -72,6 +75,11 @@ def _addresses(config: Config) -> int:
     capped = [each for each in config.listeners if each.max_connections_per_client is not None]
     clients = sum(each.max_connections or 0 for each in capped)
     return min(1 << (2 * clients).bit_length(), MOST_ADDRESSES)
+
+
+def _keys(config: Config) -> int:
+    """Places of the largest table of keys."""
+    return max((places(limit) for limit in config.rate_limits if limit.key is not None), default=0)
 
 
 def _rows(workers: int, draining: int) -> int:
@@ -88,8 +96,11 @@ def assign(config: Config, slots: Slots) -> None:
         SlotKind.HISTOGRAM: slots.histogram,
         SlotKind.BUCKET: slots.bucket,
         SlotKind.DECISION: slots.decision,
+        SlotKind.TABLE: slots.table,
         SlotKind.QUEUE: slots.queue,
     }
+    if _keys(config) > slots.most_keys:
+        raise SlotsFull(f"the shared memory has room for {slots.most_keys} keys of a limit, not for {_keys(config)}")
     for kind, name in entries(config):
         find[kind](name)
 
@@ -132,7 +143,14 @@ def _of_queue(cluster: Cluster) -> Iterator[Entry]:
 
 
 def _of_rate_limit(limit: RateLimit) -> Iterator[Entry]:
-    yield SlotKind.BUCKET, names.rate_limit(limit.name)
+    if limit.key is None:
+        yield SlotKind.BUCKET, names.rate_limit(limit.name)
+    else:
+        yield SlotKind.TABLE, names.rate_limit_keys(limit.name, limit.rate)
+        yield SlotKind.COUNTER, names.rate_limit_evicted(limit.name)
+    for override in limit.overrides:
+        yield SlotKind.BUCKET, names.rate_limit_override(limit.name, override.key)
+    yield SlotKind.COUNTER, names.rate_limit_delayed(limit.name)
     yield SlotKind.COUNTER, names.rate_limit_admitted(limit.name)
     yield SlotKind.COUNTER, names.rate_limit_refused(limit.name)
 

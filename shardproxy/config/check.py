@@ -9,13 +9,18 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 
 from shardproxy.config.check_clusters import health_checks_can_be_made, queues_can_fill
+from shardproxy.config.check_limits import (
+    buckets_fill_in_time,
+    costs_can_be_met,
+    keys_are_of_use,
+    routes_have_few_limits,
+)
 from shardproxy.config.check_routes import every_route_can_win, matches, matches_say_one_thing, retries_make_sense
 from shardproxy.config.findings import Finding, known, repeated, twice
 from shardproxy.config.places import Path
-from shardproxy.config.schema import Config, RateLimit, burst_of
+from shardproxy.config.schema import Config
 from shardproxy.config.units import Address
 
-MAX_FILL_S = 365 * 24 * 3600
 _ANY = {"0.0.0.0", "::"}
 
 
@@ -66,15 +71,6 @@ def addresses_do_not_clash(config: Config) -> Iterator[Finding]:
         rivals.append((what, address))
 
 
-def buckets_fill_in_time(config: Config) -> Iterator[Finding]:
-    for number, limit in enumerate(config.rate_limits):
-        if limit.rate and burst_of(limit) / limit.rate > MAX_FILL_S:
-            yield (
-                ("rate_limits", number, _fill_key(limit)),
-                "at this rate the burst would take longer than a year to fill",
-            )
-
-
 _CHECKS: tuple[Callable[[Config], Iterator[Finding]], ...] = (
     names_are_unique,
     references_lead_somewhere,
@@ -83,6 +79,9 @@ _CHECKS: tuple[Callable[[Config], Iterator[Finding]], ...] = (
     every_route_can_win,
     addresses_do_not_clash,
     buckets_fill_in_time,
+    keys_are_of_use,
+    costs_can_be_met,
+    routes_have_few_limits,
     health_checks_can_be_made,
     queues_can_fill,
     retries_make_sense,
@@ -102,7 +101,3 @@ def _binds(config: Config) -> Iterator[tuple[Path, str, Address]]:
     yield ("admin", "bind"), "the admin interface", config.admin.bind
     for number, listener in enumerate(config.listeners):
         yield ("listeners", number, "bind"), f"listeners[{number}]", listener.bind
-
-
-def _fill_key(limit: RateLimit) -> str:
-    return "rate" if limit.burst is None else "burst"

@@ -5,7 +5,6 @@ The reader (`build.py`), the JSON Schema, `docs/configuration.md` and `to_plain`
 
 from __future__ import annotations
 
-import math
 import os
 from typing import Annotated, ClassVar, Literal
 
@@ -17,6 +16,11 @@ from shardproxy.config.clusters import Keepalive as Keepalive
 from shardproxy.config.clusters import RetryBudget as RetryBudget
 from shardproxy.config.health import HealthCheck as HealthCheck
 from shardproxy.config.health import OutlierDetection as OutlierDetection
+from shardproxy.config.limits import LimitCost as LimitCost
+from shardproxy.config.limits import LimitKey as LimitKey
+from shardproxy.config.limits import LimitOverride as LimitOverride
+from shardproxy.config.limits import RateLimit as RateLimit
+from shardproxy.config.limits import burst_of as burst_of
 from shardproxy.config.routes import Backoff as Backoff
 from shardproxy.config.routes import Match as Match
 from shardproxy.config.routes import Retry as Retry
@@ -31,9 +35,7 @@ from shardproxy.config.words import (
     Duration,
     File,
     ListenerName,
-    Name,
     Network,
-    Rate,
     Size,
     Timeout,
     Token,
@@ -129,19 +131,6 @@ class Listener(Words, frozen=True, kw_only=True):
     via: Annotated[Token | None, says("The name to give in `Via` fields.", otherwise="no such field")] = None
 
 
-class RateLimit(Words, frozen=True, kw_only=True):
-    """One token bucket over all workers together."""
-
-    later: ClassVar[frozenset[str]] = frozenset({"key"})
-
-    name: Annotated[Name, says("What routes call it.")]
-    rate: Annotated[Rate, says("Requests admitted in the long run.")]
-    burst: Annotated[
-        Count | None,
-        says("Requests admitted at once after a pause.", otherwise="one second's worth, at least 1"),
-    ] = None
-
-
 class Admin(Words, frozen=True, kw_only=True):
     """The admin interface: `/ready`, `/live`, `/stats`, `/config`."""
 
@@ -210,11 +199,6 @@ class Config(Words, frozen=True, kw_only=True):
     ] = None
     pid_file: Annotated[File | None, says("A file for the supervisor's pid.", otherwise="none is written")] = None
     log: Annotated[Log, says("The program's own log.")] = Log()
-
-
-def burst_of(limit: RateLimit) -> int:
-    """The bucket's size: as written, or one second's worth, at least 1."""
-    return limit.burst if limit.burst is not None else max(1, math.floor(limit.rate))
 
 
 def worker_count(config: Config) -> int:

@@ -10,6 +10,7 @@ from typing import Any
 
 import psutil
 
+from shardproxy.config.limits import places
 from shardproxy.config.schema import Cluster, Config, Endpoint, Listener, RateLimit, burst_of
 from shardproxy.controller.reasons import Reason
 from shardproxy.controller.resources import Resources
@@ -17,6 +18,7 @@ from shardproxy.controller.stats import (
     ClusterStats,
     EndpointStats,
     HealthStats,
+    KeyStats,
     LastOperation,
     ListenerStats,
     ProcessStats,
@@ -31,6 +33,7 @@ from shardproxy.shm import names
 from shardproxy.shm.buckets import Bucket, Buckets
 from shardproxy.shm.decisions import CHECKED, EJECTED, FAILED_CHECK, Decisions
 from shardproxy.shm.gauges import Gauges
+from shardproxy.shm.keyed import KeyedBuckets
 from shardproxy.shm.metrics import Metrics, quantile
 from shardproxy.shm.rows import Kind, Rows, State
 from shardproxy.shm.segment import Segment
@@ -64,6 +67,7 @@ class Reading:
     """Reads the cells; one method for each part of the answer."""
 
     def __init__(self, segment: Segment, slots: Slots, config: Config, resources: Resources) -> None:
+        self._segment = segment
         self._slots = slots
         self._resources = resources
         self._config = config
@@ -193,14 +197,28 @@ class Reading:
         )
 
     def _rate_limit(self, limit: RateLimit) -> RateLimitStats:
-        burst = burst_of(limit)
-        bucket = Bucket(self._buckets, self._slots.bucket(names.rate_limit(limit.name)), limit.rate, burst)
         return RateLimitStats(
             rate=limit.rate,
-            burst=burst,
-            tokens=round(bucket.tokens(self._now_ns), 3),
+            burst=burst_of(limit),
+            tokens=self._tokens(limit) if limit.key is None else None,
             admitted=self._count(names.rate_limit_admitted(limit.name)),
             refused=self._count(names.rate_limit_refused(limit.name)),
+            delayed=self._count(names.rate_limit_delayed(limit.name)),
+            dry_run=limit.dry_run,
+            keys=None if limit.key is None else self._keys(limit),
+        )
+
+    def _tokens(self, limit: RateLimit) -> float:
+        slot = self._slots.bucket(names.rate_limit(limit.name))
+        return round(Bucket(self._buckets, slot, limit.rate, burst_of(limit)).tokens(self._now_ns), 3)
+
+    def _keys(self, limit: RateLimit) -> KeyStats:
+        slot, room = self._slots.table(names.rate_limit_keys(limit.name, limit.rate)), places(limit)
+        table = KeyedBuckets(self._segment, slot, room, limit.rate, burst_of(limit), limit.delay)
+        return KeyStats(
+            capacity=room,
+            occupied=table.sweep(self._now_ns),
+            evictions=self._count(names.rate_limit_evicted(limit.name)),
         )
 
     def _times(self, name: str) -> Times:

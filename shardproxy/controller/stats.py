@@ -128,14 +128,33 @@ class ClusterStats(msgspec.Struct, frozen=True, kw_only=True):
     """None without `queue`."""
 
 
+class KeyStats(msgspec.Struct, frozen=True, kw_only=True):
+    """The table of a limit that is kept by key."""
+
+    capacity: int
+    """Keys for which there are places."""
+    occupied: int
+    """Places of keys that owe tokens; all others have full buckets."""
+    evictions: int
+    """Keys that lost their place, and what they owed, to others."""
+
+
 class RateLimitStats(msgspec.Struct, frozen=True, kw_only=True):
     """One rate limit: what it is (requests a second, and at once), what it has left, what it did."""
 
     rate: float
     burst: int
-    tokens: float
+    tokens: float | None
+    """Left in its bucket; none where each key has its own."""
     admitted: int
+    """By all limits of their routes."""
     refused: int
+    """Or, with `dry_run`, what would have been."""
+    delayed: int
+    """Of the admitted: had to wait for their tokens."""
+    dry_run: bool
+    keys: KeyStats | None
+    """None where all requests share one bucket."""
 
 
 class Stats(msgspec.Struct, frozen=True, kw_only=True):

@@ -18,8 +18,10 @@ cdef bint closes(int fault) noexcept:
     return prepared[fault].closes
 
 
-cdef void write_reply(Process process, int fault, int64_t retry_after_s, bytes connection, bint is_head) noexcept:
-    """Status line, fields, and the body unless the request was HEAD; `connection` is a field line or empty."""
+cdef void write_reply(Process process, int fault, int64_t retry_after_s, bytes connection, bytes lines,
+                      bint is_head) noexcept:
+    """Status line, fields, and the body unless the request was HEAD; `connection` and `lines` are field lines
+    or empty."""
     cdef Scratch out = process.scratch
     status, head, body, _ = prepared[fault]
     out.add_bytes(head)
@@ -29,6 +31,8 @@ cdef void write_reply(Process process, int fault, int64_t retry_after_s, bytes c
         out.add(b"\r\n", 2)
     out.add_bytes(process.date_line)
     out.add_bytes(connection)
+    if lines is not None:
+        out.add_bytes(lines)
     out.add(b"\r\n", 2)
     if not is_head:
         out.add_bytes(body)

@@ -291,13 +291,14 @@ cdef class Downstream(Client):
 
     cdef void reply(self, int fault, int64_t retry_after_s) noexcept:
         cdef bint is_head = self.exchange is not None and self.exchange.request.method == METHOD_HEAD
+        cdef bytes lines = None if self.exchange is None else self.exchange.reply_lines
         if self.write is None or not has_reply(fault):
             self.keep_alive = False
             return
         if closes(fault) or self.state == READ_BODY or self.listener.is_leaving or self.has_ended():
             self.keep_alive = False
         self.cork()
-        write_reply(self.process, fault, retry_after_s, self.connection_line(), is_head)
+        write_reply(self.process, fault, retry_after_s, self.connection_line(), lines, is_head)
         self.sending = BODY_NONE
         self.flush()
 

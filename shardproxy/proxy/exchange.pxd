@@ -37,6 +37,9 @@ cdef class Exchange:
     cdef list held                  # body pieces that came while connecting
     cdef int64_t started_ns
     cdef int64_t sent_ns
+    cdef int64_t response_bytes     # of the body, so far
+    cdef object delayed             # the loop's timer of a request that a rate limit admits later, or None
+    cdef bytes reply_lines          # fields of our own reply beside the usual ones, or None
     cdef RequestAdditions additions
     cdef char[40] request_id
     cdef bytes path                 # the normalised one, or None: as it came
@@ -67,12 +70,15 @@ cdef class Exchange:
     cdef void origin_writable(self) noexcept
     # inside
     cdef int find_route(self) noexcept
+    cdef bint pass_limits(self) noexcept
+    cdef void delay(self, int64_t wait_ns) noexcept
+    cdef void leave_limits(self) noexcept
+    cdef void proceed(self) noexcept
     cdef void choose_origin(self) noexcept
     cdef int pick(self) noexcept
     cdef void take(self, int endpoint) noexcept
     cdef void give_endpoint_back(self) noexcept
     cdef void ask(self, Source source, bint fresh) noexcept
-    cdef void describe_client(self) noexcept
     cdef bint begin_connect(self) noexcept
     cdef void open_tunnel(self) noexcept
     cdef bint normalize(self) noexcept

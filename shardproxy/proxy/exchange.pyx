@@ -20,15 +20,17 @@ from shardproxy.http1.framing cimport BODY_NONE, BODY_TUNNEL
 from shardproxy.http1.head cimport give_head
 from shardproxy.http1.paths cimport normal_path
 from shardproxy.http1.names cimport METHOD_CONNECT, is_idempotent
+from shardproxy.limits.rates cimport Verdict
 from shardproxy.shm.clock cimport now_ns
 from shardproxy.shm.metrics cimport count, observe_ns
-from .introduction cimport ask_upgrade, describe_hops
-from .process cimport REQUEST_ID_LENGTH
+from .admission cimport ask_limits, charge_limits
+from .introduction cimport introduce
 
 cdef enum:
     NONE_CHOSEN = -1
     OVERFLOW_RETRY_S = 1
     NS_PER_S = 1_000_000_000
+    NS_PER_MS = 1_000_000
 
 
 @cython.final
@@ -43,7 +45,6 @@ cdef class Exchange:
     # hot
     cdef void begin(self) noexcept:
         """The head is there, framed and valid; `client`, `request`, `framing` and `peer` are set."""
-        cdef int64_t wait
         cdef int index
         count(self.process.cells, self.process.slots.requests, 1)
         self.started_ns = now_ns()
@@ -59,14 +60,49 @@ cdef class Exchange:
         self.cluster = self.route.cluster
         if self.request.method == METHOD_CONNECT and not self.begin_connect():
             return
-        if self.route.limits is not None:
-            wait = self.route.limits.admit(self.started_ns)
-            if wait:
-                self.refuse(Fault.RATE_LIMITED, wait // NS_PER_S + 1)
-                return
+        if self.route.limits is None or self.pass_limits():
+            self.proceed()
+
+    # hot
+    cdef bint pass_limits(self) noexcept:
+        """False: refused, or admitted for later."""
+        cdef Verdict verdict
+        ask_limits(self.route.limits, self.request, self.peer, self.listener, self.started_ns, &verdict)
+        if verdict.refused_by >= 0:
+            self.reply_lines = self.route.limits.field_lines(&verdict)  # warm: only for who is refused
+            self.refuse(Fault.RATE_LIMITED, verdict.wait_ns // NS_PER_S + 1)
+            return False
+        if verdict.wait_ns:
+            self.delay(verdict.wait_ns)
+        return verdict.wait_ns == 0
+
+    cdef void delay(self, int64_t wait_ns) noexcept:
+        """A place in the limit's bucket is ours at a later time; how many wait is bounded by rate times delay."""
+        if not self.is_request_done:
+            self.client.pause()
+        self.delayed = self.process.loop.call_later((wait_ns // NS_PER_MS + 1) / 1e3, self.proceed_later)
+
+    def proceed_later(self):
+        self.delayed = None
+        if not self.is_over:
+            self.proceed()
+            if self.origin is not None:
+                self.origin.flush()
+
+    cdef void leave_limits(self) noexcept:
+        """The end of an exchange that limits were asked about."""
+        if self.delayed is not None:
+            self.delayed.cancel()
+            self.delayed = None
+        if self.response_bytes and self.route.limits.counts_bytes:
+            charge_limits(self.route.limits, self.request, self.peer, self.listener, now_ns(), self.response_bytes)
+
+    # hot
+    cdef void proceed(self) noexcept:
         if self.route.retry is not None:
             self.retrier = self.route.retry.begin(self)  # warm: only where the route has one
-        self.describe_client()
+        introduce(self.process, self.listener, self.route, self.request, self.framing.kind == BODY_NONE, self.peer,
+                  self.request_id, &self.additions)
         self.choose_origin()
 
     # hot
@@ -103,11 +139,9 @@ cdef class Exchange:
 
     # hot
     cdef void choose_origin(self) noexcept:
-        """An endpoint for this try.  When all are full, or others wait already, it waits with them if the cluster has a
-        queue."""
-        cdef int endpoint = FULL
-        if self.cluster.queue is None or not self.cluster.queue.is_busy():
-            endpoint = self.pick()
+        """An endpoint for this try, now or, if the cluster has a queue and all are full or others wait already, in turn."""
+        cdef bint others_wait = self.cluster.queue is not None and self.cluster.queue.is_busy()
+        cdef int endpoint = FULL if others_wait else self.pick()
         if endpoint >= 0:
             self.take(endpoint)
         elif endpoint != FULL:
@@ -117,9 +151,8 @@ cdef class Exchange:
 
     # hot
     cdef int pick(self) noexcept:
-        if self.retrier is None:
-            return self.cluster.balancing.choose()
-        return self.cluster.balancing.choose_except(self.retrier.tried)
+        return (self.cluster.balancing.choose() if self.retrier is None
+                else self.cluster.balancing.choose_except(self.retrier.tried))
 
     # hot
     cdef void take(self, int endpoint) noexcept:
@@ -141,20 +174,6 @@ cdef class Exchange:
             self.origin_ready(origin)
         elif not self.is_over and not self.is_request_done:
             self.client.pause()
-
-    # hot
-    cdef void describe_client(self) noexcept:
-        self.process.write_request_id(self.request_id)
-        self.additions.request_id = self.request_id
-        self.additions.request_id_len = REQUEST_ID_LENGTH
-        self.additions.peer = PyBytes_AS_STRING(self.peer)
-        self.additions.peer_len = PyBytes_GET_SIZE(self.peer)
-        self.additions.scheme = PyBytes_AS_STRING(self.listener.scheme)
-        self.additions.scheme_len = PyBytes_GET_SIZE(self.listener.scheme)
-        if self.listener.knows_proxies:
-            describe_hops(self.request, self.listener, &self.additions)
-        if self.request.says_upgrade and self.framing.kind == BODY_NONE:
-            ask_upgrade(self.request, self.route, &self.additions)
 
     # hot
     cdef void request_body(self, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept:
@@ -275,7 +294,7 @@ cdef class Exchange:
         if self.retrier is not None and self.retrier.after_status(head.status):
             return
         self.is_answered = True
-        count(self.process.cells, self.process.slots.responses[class_of(head.status)], 1)
+        count(self.process.cells, self.process.slots.responses[min(head.status // 100, 5)], 1)
         self.client.send_head(head, framing)
         if framing.kind == BODY_TUNNEL:
             self.is_tunnel = True
@@ -285,6 +304,7 @@ cdef class Exchange:
 
     # hot
     cdef void response_body(self, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept:
+        self.response_bytes += size
         self.client.send_body(data, at, size)
 
     cdef void response_trailers(self, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept:
@@ -354,6 +374,8 @@ cdef class Exchange:
         self.account(fault)
         if self.retrier is not None:
             self.retrier.end()
+        if self.route is not None and self.route.limits is not None:
+            self.leave_limits()
         give_head(self.request)
         self.request = None
         self.held = None
@@ -376,7 +398,3 @@ cdef class Exchange:
             count(process.cells, self.cluster.slots[self.endpoint].requests, 1)
         if fault != Fault.OK:
             count(process.cells, process.slots.faults[fault], 1)
-
-
-cdef inline int class_of(int status) noexcept nogil:
-    return status // 100 if status < 600 else 5

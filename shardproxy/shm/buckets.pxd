@@ -38,11 +38,13 @@ ctypedef struct BucketRate:
     int64_t burst      # tokens of a full bucket
 
 
-cdef inline int64_t bucket_take(uint64_t* word, int64_t now_ns, int64_t cost, const BucketRate* rate) noexcept nogil:
-    """Take `cost` tokens at `now_ns` (CLOCK_MONOTONIC): 0 if they were there, else the ns until they would be.
+cdef inline int64_t bucket_reserve(uint64_t* word, int64_t now_ns, int64_t cost, const BucketRate* rate,
+                                   int64_t patience) noexcept nogil:
+    """Take `cost` tokens at `now_ns` (CLOCK_MONOTONIC), up to `patience` ticks before they are there.
 
-    Nothing is taken on refusal. A cost above the burst can never be met: INT64_MAX. Over any window of the clock the
-    tokens taken by all processes together are at most rate * window + burst.
+    From 0 up: they are taken, and whoever took them has to wait so many ns. Below 0: nothing is taken, and asking
+    again makes sense after so many ns; a cost above the burst can never be met: -INT64_MAX. Over any window of the
+    clock the tokens taken by all processes together, and waited for, are at most rate * window + burst.
     """
     cdef uint64_t seen = sp_bucket_read(word)
     cdef uint64_t now = <uint64_t>now_ns << SP_TICK_BITS
@@ -50,19 +52,25 @@ cdef inline int64_t bucket_take(uint64_t* word, int64_t now_ns, int64_t cost, co
     if cost <= 0:
         return 0
     if cost > rate.burst:
-        return INT64_MAX
+        return -INT64_MAX
     while True:
         ahead = <int64_t>(seen - now)
         if ahead < 0:
             ahead = 0
-        elif ahead - rate.tolerance > SP_CLOCK_SLACK_TICKS:
+        elif ahead - rate.tolerance - patience > SP_CLOCK_SLACK_TICKS:
             sp_bucket_swap(word, &seen, now + <uint64_t>rate.tolerance)
             ahead = rate.tolerance
         excess = ahead + cost * rate.interval - rate.tolerance
-        if excess > 0:
-            return (excess + (1 << SP_TICK_BITS) - 1) >> SP_TICK_BITS
+        if excess > patience:
+            return -((excess - patience + (1 << SP_TICK_BITS) - 1) >> SP_TICK_BITS)
         if sp_bucket_swap(word, &seen, now + <uint64_t>(ahead + cost * rate.interval)):
-            return 0
+            return (excess + (1 << SP_TICK_BITS) - 1) >> SP_TICK_BITS if excess > 0 else 0
+
+
+cdef inline int64_t bucket_take(uint64_t* word, int64_t now_ns, int64_t cost, const BucketRate* rate) noexcept nogil:
+    """Take `cost` tokens: 0 if they were there, else nothing is taken and this is in how many ns they would be."""
+    cdef int64_t wait = bucket_reserve(word, now_ns, cost, rate, 0)
+    return 0 if wait >= 0 else -wait
 
 
 cdef inline void bucket_give_back(uint64_t* word, int64_t cost, const BucketRate* rate) noexcept nogil:
@@ -71,6 +79,17 @@ cdef inline void bucket_give_back(uint64_t* word, int64_t cost, const BucketRate
     At once: a bucket that has filled up in between would have spilled these tokens, but now gets them back.
     """
     sp_bucket_lower(word, <uint64_t>(cost * rate.interval))
+
+
+cdef inline void bucket_charge(uint64_t* word, int64_t now_ns, int64_t cost, const BucketRate* rate) noexcept nogil:
+    """Take what is known only afterwards, as far as it is there: a bucket never gets emptier than empty."""
+    cdef uint64_t seen = sp_bucket_read(word)
+    cdef uint64_t now = <uint64_t>now_ns << SP_TICK_BITS
+    cdef int64_t ahead
+    while True:
+        ahead = max(0, min(<int64_t>(seen - now), rate.tolerance)) + min(cost, rate.burst) * rate.interval
+        if sp_bucket_swap(word, &seen, now + <uint64_t>min(ahead, rate.tolerance)):
+            return
 
 
 cdef class Buckets:

@@ -12,13 +12,13 @@ from typing import NamedTuple
 import msgspec
 
 MAGIC = b"shardprx"
-LAYOUT_VERSION = 4
+LAYOUT_VERSION = 5
 
 PAGE_BYTES = 4096
 LINE_BYTES = 64
 ROWS_PER_LINE = 16  # int32 cells of one gauge that share a cache line, and so are added up together
 
-HEADER = struct.Struct("<8sI8IQ16s")  # magic, version, capacities in the order of their fields, size, secret
+HEADER = struct.Struct("<8sI10IQ16s")  # magic, version, capacities in the order of their fields, size, secret
 SECRET_BYTES = 16
 ROWS_USED_OFFSET = 256  # uint32, on a line of its own: every sum reads it
 WORKERS_WANTED_OFFSET = 320  # uint32
@@ -28,6 +28,8 @@ GAUGE_BYTES = 4
 BUCKET_BYTES = LINE_BYTES  # one word a line, so that busy buckets do not slow each other
 ADDRESS_WAYS = 16  # entries of one set, which an address can have one of
 TAG_BYTES = 8
+KEY_WAYS = 16  # places of one set, which a key can have one of
+KEY_BYTES = 8
 DECISION_BYTES = 16  # flags, reason, since when
 WAITER_BYTES = 8  # class and arrival of the first who waits in a worker
 COUNTER_BYTES = 8
@@ -43,7 +45,8 @@ class Capacities(msgspec.Struct, frozen=True):
 
     `rows` is a multiple of 16 up to 1024: one for the supervisor and one for every process alive at once. The others
     are slots, 1 to 16 777 216 of each. `addresses` is a power of two from 16: how many client addresses can have
-    connections at once. One of 3 million finds no room while a quarter is in use, one of 1 300 while half is.
+    connections at once. One of 3 million finds no room while a quarter is in use, one of 1 300 while half is. `keys`
+    is a power of two from 16, too: the most places of a table of keyed buckets, of which there are `key_tables`.
     Raises `ValueError` for anything else.
     """
 
@@ -54,18 +57,20 @@ class Capacities(msgspec.Struct, frozen=True):
     buckets: int = 4096
     addresses: int = 16384
     decisions: int = 16384
+    key_tables: int = 64
+    keys: int = 65536
     queues: int = 1024
 
     def __post_init__(self) -> None:
         if self.rows % ROWS_PER_LINE or not 0 < self.rows <= MAX_ROWS:
             raise ValueError(f"rows must be a multiple of {ROWS_PER_LINE} up to {MAX_ROWS}, not {self.rows}")
-        for name in ("gauges", "counters", "histograms", "buckets", "decisions", "queues"):
+        for name in ("gauges", "counters", "histograms", "buckets", "decisions", "key_tables", "queues"):
             if not 0 < getattr(self, name) <= _MAX_SLOTS:
                 raise ValueError(f"{name} must be from 1 to {_MAX_SLOTS}, not {getattr(self, name)}")
-        if self.addresses & (self.addresses - 1) or not ADDRESS_WAYS <= self.addresses <= _MAX_SLOTS:
-            raise ValueError(
-                f"addresses must be a power of two from {ADDRESS_WAYS} to {_MAX_SLOTS}, not {self.addresses}"
-            )
+        for name, least in (("addresses", ADDRESS_WAYS), ("keys", KEY_WAYS)):
+            value = getattr(self, name)
+            if value & (value - 1) or not least <= value <= _MAX_SLOTS:
+                raise ValueError(f"{name} must be a power of two from {least} to {_MAX_SLOTS}, not {value}")
 
 
 class Section(NamedTuple):
@@ -91,6 +96,7 @@ class Sections(NamedTuple):
     address_tags: Section
     address_cells: Section
     decisions: Section
+    keyed: Section
     waiters: Section
     counters: Section
     histograms: Section
@@ -119,7 +125,8 @@ def sections(capacities: Capacities) -> Sections:
     tags = Section(buckets.end, TAG_BYTES * ADDRESS_WAYS, sets)
     cells = Section(tags.end, GAUGE_BYTES * capacities.rows, capacities.addresses)
     decisions = Section(cells.end, DECISION_BYTES, capacities.decisions)
-    waiters = Section(decisions.end, WAITER_BYTES * capacities.rows, capacities.queues)
+    keyed = Section(decisions.end, whole_pages(KEY_BYTES * capacities.keys), capacities.key_tables)
+    waiters = Section(keyed.end, WAITER_BYTES * capacities.rows, capacities.queues)
     counters = Section(waiters.end, whole_pages(COUNTER_BYTES * capacities.counters), capacities.rows)
     histograms = Section(counters.end, whole_pages(HISTOGRAM_BYTES * capacities.histograms), capacities.rows)
-    return Sections(header, rows, gauges, buckets, tags, cells, decisions, waiters, counters, histograms)
+    return Sections(header, rows, gauges, buckets, tags, cells, decisions, keyed, waiters, counters, histograms)

@@ -143,6 +143,26 @@ def rate_limit(name: str) -> str:
     return _series("rate_limit", name=name)
 
 
+def rate_limit_keys(name: str, rate: float) -> str:
+    """Table of a rate limit's buckets by key. Times in it are measured in the rate: another one has another table."""
+    return _series("rate_limit_keys", name=name, rate=repr(rate))
+
+
+def rate_limit_override(name: str, key: str) -> str:
+    """Bucket of a key that has a limit of its own."""
+    return _series("rate_limit_override", name=name, key=key)
+
+
+def rate_limit_delayed(name: str) -> str:
+    """Counter: requests that had to wait for a rate limit's tokens."""
+    return _series("rate_limit_delayed", name=name)
+
+
+def rate_limit_evicted(name: str) -> str:
+    """Counter: keys of a rate limit that lost their place to another while they owed tokens."""
+    return _series("rate_limit_evicted", name=name)
+
+
 def rate_limit_admitted(name: str) -> str:
     """Counter: requests a rate limit let through."""
     return _series("rate_limit_admitted", name=name)

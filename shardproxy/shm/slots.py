@@ -16,6 +16,7 @@ class SlotKind(StrEnum):
     HISTOGRAM = "histogram"
     BUCKET = "bucket"
     DECISION = "decision"
+    TABLE = "table"
     QUEUE = "queue"
 
 
@@ -41,10 +42,13 @@ class Slots:
             SlotKind.HISTOGRAM: capacities.histograms,
             SlotKind.BUCKET: capacities.buckets,
             SlotKind.DECISION: capacities.decisions,
+            SlotKind.TABLE: capacities.key_tables,
             SlotKind.QUEUE: capacities.queues,
         }
         self._numbers: dict[SlotKind, dict[str, int]] = {kind: {} for kind in SlotKind}
         self._sealed = False
+        self.most_keys = capacities.keys
+        """The most places that a table can have."""
 
     @classmethod
     def restored(cls, capacities: Capacities, names: Mapping[SlotKind, Sequence[str]]) -> Slots:
@@ -81,6 +85,10 @@ class Slots:
     def decision(self, name: str) -> int:
         """The decision of that name; as `gauge`."""
         return self._find(SlotKind.DECISION, name)
+
+    def table(self, name: str) -> int:
+        """The table of keyed buckets of that name; as `gauge`."""
+        return self._find(SlotKind.TABLE, name)
 
     def queue(self, name: str) -> int:
         """The queue of that name; as `gauge`."""

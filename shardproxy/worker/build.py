@@ -6,13 +6,12 @@ from dataclasses import dataclass
 
 from shardproxy.config import schema
 from shardproxy.http1.forwarding import TrustedProxies
-from shardproxy.limits.rates import RateLimit
 from shardproxy.proxy.runtime import ListenerRuntime
 from shardproxy.routing.compile import compile_routes
 from shardproxy.shm import names
-from shardproxy.shm.buckets import Bucket, Buckets
 from shardproxy.shm.slots import Slots
 from shardproxy.worker.build_clusters import ClusterBuilder
+from shardproxy.worker.build_limits import LimitBuilder
 from shardproxy.worker.build_routes import RouteBuilder
 from shardproxy.worker.snapshot import Snapshot, Worksite
 
@@ -30,19 +29,11 @@ class SnapshotBuilder:
         configured = {cluster.name: cluster for cluster in self.config.clusters}
         builder = ClusterBuilder(self.site, self.slots, self.former)
         clusters = {name: builder.cluster(cluster) for name, cluster in configured.items()}
-        buckets = Buckets(self.site.segment)
-        limits = {limit.name: self.rate_limit(limit, buckets) for limit in self.config.rate_limits}
+        limit_builder = LimitBuilder(self.site, self.slots)
+        limits = {limit.name: limit_builder.limit(limit) for limit in self.config.rate_limits}
         routes = RouteBuilder(self.site, self.slots, configured, clusters, limits)
         listeners = {listener.name: self.listener(listener, routes) for listener in self.config.listeners}
         return Snapshot(listeners, {configured[name]: clusters[name] for name in clusters}, builder.pools)
-
-    def rate_limit(self, limit: schema.RateLimit, buckets: Buckets) -> RateLimit:
-        slots = self.slots
-        return RateLimit(
-            Bucket(buckets, slots.bucket(names.rate_limit(limit.name)), limit.rate, schema.burst_of(limit)),
-            slots.counter(names.rate_limit_admitted(limit.name)),
-            slots.counter(names.rate_limit_refused(limit.name)),
-        )
 
     def listener(self, listener: schema.Listener, routes: RouteBuilder) -> ListenerRuntime:
         slots, timeouts = self.slots, listener.timeouts

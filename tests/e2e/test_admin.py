@@ -176,6 +176,7 @@ def test_a_rate_limit_is_counted_over_all_workers(proxy: Proxy) -> None:
     stats = proxy.stats()
     limit = stats.rate_limits["few"]
     assert (limit.admitted, limit.refused, limit.burst) == (3, 7, 3)
+    assert limit.tokens is not None
     assert limit.tokens < 1
     assert (stats.responses["4xx"], stats.faults["rate_limited"]) == (7, 7)
 

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -87,8 +83,29 @@ KEYS = [
           "4: listeners[0].routes[0].retry.on[1]: the condition '5xx' is in this list twice"),
     Wrong("a retry budget above all", ENDPOINTS, ENDPOINTS + "\n    retry_budget: {percent: 120}",
           "8: clusters[0].retry_budget.percent: must be at most 100, not 120"),
-    Wrong("keyed limit of a later version", "rate: 5/s", "rate: 5/s, key: client_ip",
-          "9: rate_limits[0].key: is not supported by this version; leave it out"),
+    Wrong("key of nothing", "rate: 5/s", "rate: 5/s, key: {ipv4_prefix: 24}",
+          "9: rate_limits[0].key: needs client_ip, or header, cookie or query"),
+    Wrong("key of an unknown kind", "rate: 5/s", "rate: 5/s, key: client",
+          "9: rate_limits[0].key: 'client' is not client_ip; did you mean 'client_ip'?"),
+    Wrong("keyed rate too high", "rate: 5/s", "rate: 600000/s, key: client_ip",
+          "9: rate_limits[0].rate: of each key at most 500000/s"),
+    Wrong("keyed burst too high", "rate: 5/s", "rate: 5/s, burst: 20000000, key: client_ip",
+          "9: rate_limits[0].burst: of each key at most 16777216"),
+    Wrong("overrides without a key", "rate: 5/s", "rate: 5/s, overrides: [{key: a, rate: 1/s}]",
+          "9: rate_limits[0].overrides: are for limits with a key"),
+    Wrong("overrides of several parts", "rate: 5/s",
+          "rate: 5/s, key: {address: client_ip, header: A}, overrides: [{key: a, rate: 1/s}]",
+          "9: rate_limits[0].overrides: are for keys of one part"),
+    Wrong("override twice", "rate: 5/s",
+          "rate: 5/s, key: {header: A}, overrides: [{key: a, rate: 1/s}, {key: a, rate: 2/s}]",
+          "9: rate_limits[0].overrides[1]: the key 'a' is in this list twice"),
+    Wrong("override of no address", "rate: 5/s", "rate: 5/s, key: client_ip, overrides: [{key: a, rate: 1/s}]",
+          "9: rate_limits[0].overrides[0].key: 'a' is not an IP address"),
+    Wrong("override that never fills", "rate: 5/s",
+          "rate: 5/s, key: {header: A}, overrides: [{key: a, rate: 1/h, burst: 100000}]",
+          "9: rate_limits[0].overrides[0].burst: at this rate the burst would take longer than a year to fill"),
+    Wrong("cost above the burst", "rate: 5/s", "rate: 5/s, cost: 6",
+          "9: rate_limits[0].cost: is above the burst of 5, so such a request could never be admitted"),
     Wrong("balance of a later version", ENDPOINTS, ENDPOINTS + "\n    balance: maglev",
           "8: clusters[0].balance: 'maglev' is not supported by this version; "
           "write least_connection, random or round_robin"),
@@ -316,65 +333,3 @@ def test_every_case_differs_from_the_others() -> None:
 
 def test_what_the_cases_are_made_from_is_right() -> None:
     assert parse(GOOD, "x.yaml", ENVIRON).rate_limits[0].rate == 5
-
-
-def test_all_errors_of_a_file_are_given_at_once_in_the_order_of_lines() -> None:
-    text = GOOD.replace("127.0.0.1:8080", "8080").replace("cluster: app", "cluster: ap").replace("5/s", "5")
-    lines = [line.split(":")[0] for line in errors_of(text + "worker: 2\n").splitlines()]
-    assert lines == ["2", "4", "9", "10"]
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "count"),
-    [
-        (f"  - name: app\n    endpoints: {ENDPOINTS}\n", "  - app\n", 1),
-        ("name: app", "nmae: app", 2),
-        ("name: app", "name: a pp", 1),
-        (GOOD[GOOD.index("clusters:") : GOOD.index("rate_limits:")], "", 1),
-        (ROUTE, ROUTE.replace("prefix: /", "hosts: a.example, prefix: /") + ROUTE, 1),
-        (ROUTE, ROUTE.replace("prefix: /", "prefix: a") + ROUTE, 1),
-        ("127.0.0.1:8080", "8080", 1),
-    ],
-)
-def test_an_error_does_not_draw_others_after_it(old: str, new: str, count: int) -> None:
-    assert old in GOOD
-    assert len(errors_of(GOOD.replace(old, new)).splitlines()) == count
-
-
-def test_a_rate_limit_list_that_cannot_be_read_does_not_make_its_names_unknown() -> None:
-    text = GOOD.replace("cluster: app", "cluster: app, rate_limits: [few]").replace("  - {name: few, rate", "  {few")
-    assert errors_of(text).splitlines() == [
-        "9: rate_limits: found keys and values; this needs a list, each item behind '- ' or all in [ ]"
-    ]
-
-
-def test_more_errors_than_anybody_reads_are_cut() -> None:
-    lines = errors_of("".join(f"key{number}: 1\n" for number in range(5000))).splitlines()
-    assert len(lines) == 500
-    assert lines[-1] == "500: (file): more than 500 errors; the rest is not shown"
-
-
-@pytest.mark.parametrize("case", ["unknown key", "anchor", "variable not set", "unknown cluster", "empty file"])
-def test_the_command_says_it_on_standard_error_and_exits_with_2(case: str, tmp_path: Path) -> None:
-    wrong = next(one for one in ALL if one.case == case)
-    file = tmp_path / "x.yaml"
-    file.write_text(GOOD.replace(wrong.old, wrong.new))
-    assert checked(file) == (2, "", "".join(f"{file}:{line}\n" for line in wrong.errors.splitlines()))
-
-
-@pytest.mark.parametrize("data", [b"\xff\xfe\0", b"\0", b"{" * 100_000, b"? ? ? ?", b"%YAML 9.9\n---\n", b"--- |\n"])
-def test_the_command_gives_no_traceback_for_a_file_that_is_something_else(data: bytes, tmp_path: Path) -> None:
-    file = tmp_path / "x.yaml"
-    file.write_bytes(data)
-    code, output, errors = checked(file)
-    assert (code, output) == (2, "")
-    assert errors.startswith(f"{file}:")
-    assert "Traceback" not in errors
-
-
-def checked(file: Path) -> tuple[int, str, str]:
-    """Exit code, standard output and standard error of `shardproxy check`, as a process of its own."""
-    environ = {name: value for name, value in os.environ.items() if name != "WORKERS"}
-    command = [sys.executable, "-m", "shardproxy", "check", str(file)]
-    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=30, check=False)
-    return done.returncode, done.stdout, done.stderr

@@ -160,6 +160,7 @@ def test_a_rate_limit_says_what_it_has_left(
     workers[1].count(names.rate_limit_refused("few"), 2)
     limit = read(segment, slots, config).rate_limits["few"]
     assert (limit.rate, limit.burst, limit.admitted, limit.refused) == (5.0, 7, 7, 2)
+    assert limit.tokens is not None
     assert 0 <= limit.tokens < 7
 
 

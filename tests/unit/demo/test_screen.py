@@ -29,7 +29,11 @@ def reading(requests: int, failed: int = 0) -> Stats:
             balance="random", healthy=2, panics=0, active=3, connections=0, retries=0, retries_active=0,
             retries_refused=0, endpoints=endpoints,
         )},
-        rate_limits={"few": RateLimitStats(rate=5, burst=5, tokens=0, admitted=5, refused=7)},
+        rate_limits={
+            "few": RateLimitStats(
+                rate=5, burst=5, tokens=0, admitted=5, refused=7, delayed=0, dry_run=False, keys=None
+            )
+        },
     )  # fmt: skip
 
 

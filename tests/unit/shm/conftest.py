@@ -12,7 +12,17 @@ from shardproxy.shm.segment import Segment
 
 @pytest.fixture
 def capacities() -> Capacities:
-    return Capacities(rows=32, gauges=100, counters=100, histograms=10, buckets=10, addresses=32, decisions=10)
+    return Capacities(
+        rows=32,
+        gauges=100,
+        counters=100,
+        histograms=10,
+        buckets=10,
+        addresses=32,
+        decisions=10,
+        key_tables=4,
+        keys=1024,
+    )
 
 
 @pytest.fixture

@@ -15,6 +15,9 @@ from shardproxy.shm.gauges import Gauges
 from shardproxy.shm.layout import Capacities
 from shardproxy.shm.segment import ForeignLayout, Segment
 
+OTHER_VERSION = (
+    f"^the segment has layout version {layout.LAYOUT_VERSION + 1}, this program has {layout.LAYOUT_VERSION}$"
+)
 
 @contextmanager
 def memfd(content: bytes, size: int, seals: int = fcntl.F_SEAL_SHRINK) -> Iterator[int]:
@@ -157,7 +160,7 @@ def wrong_size(head: bytearray) -> None:
 @pytest.mark.parametrize(
     ("damage", "sentence"),
     [
-        (other_version, "^the segment has layout version 5, this program has 4$"),
+        (other_version, OTHER_VERSION),
         (no_rows, "^the segment is damaged: rows must be a multiple of 16 up to 1024, not 0$"),
         (more_gauges, "^the segment is damaged: 32 rows, 1000000 gauges, .* take [0-9]+ bytes, but it has [0-9]+$"),
         (wrong_size, "^the segment is damaged: "),

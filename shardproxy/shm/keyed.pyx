@@ -1,0 +1,262 @@
+"""Token buckets by key over all processes. What the words mean, and why it is exact: the .pxd."""
+
+import math
+
+from libc.stdint cimport INT64_MAX
+from libc.string cimport memcpy
+
+from shardproxy.shm.mapping cimport address
+from shardproxy.shm.siphash cimport sp_siphash13
+
+cdef enum:
+    WAYS = 16                       # as KEY_WAYS in layout.py
+    NONE = -1
+    SLACK_NS = 1_000_000_000        # how far behind one process's reading of the clock may be
+
+MAX_RATE = 500_000                  # tokens a second: so that a tick is not less than a ns
+MAX_BURST = 1 << 24                 # so that an empty bucket's time is far from half a turn
+_TICKS_PER_TOKEN = 1024             # as SP_KEY_INTERVAL
+_NS_PER_S = 1_000_000_000
+
+
+# hot
+cdef uint64_t key_hash(const KeyTable* table, const unsigned char* key, Py_ssize_t n) noexcept nogil:
+    return sp_siphash13(table.secret, key, n)
+
+
+# hot
+cdef int64_t key_reserve(KeyTable* table, uint64_t hashed, int64_t now_ns, int64_t cost, KeyOutcome* outcome) noexcept nogil:
+    cdef uint64_t* words = set_at(table, hashed)
+    cdef uint64_t tag = tag_of(hashed), now = sp_keyed_ticks(now_ns, table.ticks_per_ns)
+    cdef int64_t excess = 0
+    cdef int way
+    outcome[0] = KEY_KNOWN
+    if cost <= 0:
+        return 0
+    if cost > table.burst:
+        return -INT64_MAX
+    while True:
+        way = place_of(words, tag)
+        if way == NONE:
+            if enter(table, words, tag, now, cost, outcome):
+                return 0
+        elif charge(table, words + way, tag, now, cost, &excess):
+            return in_ns(table, excess)
+
+
+# hot
+cdef int64_t in_ns(const KeyTable* table, int64_t excess) noexcept nogil:
+    """Of a charge: the wait of who was admitted, or less than 0."""
+    if excess <= 0:
+        return 0
+    if excess <= table.patience:
+        return <int64_t>(<double>excess * table.ns_per_tick)
+    return -<int64_t>(<double>(excess - table.patience) * table.ns_per_tick) - 1
+
+
+# hot
+cdef uint64_t* set_at(const KeyTable* table, uint64_t hashed) noexcept nogil:
+    return table.words + (hashed & (table.sets - 1)) * WAYS
+
+
+# hot
+cdef uint64_t tag_of(uint64_t hashed) noexcept nogil:
+    """Never 0, so that no word of a key is 0 either."""
+    return hashed & SP_KEY_TAG if hashed & SP_KEY_TAG else SP_KEY_TIME + 1
+
+
+# hot
+cdef int place_of(const uint64_t* words, uint64_t tag) noexcept nogil:
+    cdef int way
+    for way in range(WAYS):
+        if sp_keyed_read(words + way) & SP_KEY_TAG == tag:
+            return way
+    return NONE
+
+
+# hot
+cdef int64_t ahead_of(const KeyTable* table, uint64_t word, uint64_t now) noexcept nogil:
+    """Ticks until the bucket is full; 0 for a full one, and for a word that is not live."""
+    cdef int64_t ahead = <int64_t>((word - now) & SP_KEY_TIME)
+    return ahead if ahead <= table.live and word != 0 else 0
+
+
+# hot
+cdef bint charge(const KeyTable* table, uint64_t* word, uint64_t tag, uint64_t now, int64_t cost,
+                 int64_t* excess) noexcept nogil:
+    """By how much the bucket is overdrawn with it, in `excess`; charged unless that is above the table's patience.
+    False when the word has become another key's."""
+    cdef uint64_t seen
+    cdef int64_t due
+    while True:
+        seen = sp_keyed_read(word)
+        if seen & SP_KEY_TAG != tag:
+            return False
+        due = ahead_of(table, seen, now) + cost * SP_KEY_INTERVAL
+        excess[0] = due - table.empty
+        if excess[0] > table.patience or sp_keyed_swap(word, seen, word_of(tag, now, due)):
+            return True
+
+
+# hot
+cdef uint64_t word_of(uint64_t tag, uint64_t now, int64_t ahead) noexcept nogil:
+    return tag | ((now + <uint64_t>ahead) & SP_KEY_TIME)
+
+
+# hot
+cdef bint enter(KeyTable* table, uint64_t* words, uint64_t tag, uint64_t now, int64_t cost,
+                KeyOutcome* outcome) noexcept nogil:
+    """Whether the key has a place now, and has been charged there; if not, somebody was faster: look again."""
+    cdef int64_t least
+    cdef uint64_t seen = 0
+    cdef int way = place_to_take(table, words, now, &seen, &least)
+    if not sp_keyed_swap(words + way, seen, word_of(tag, now, cost * SP_KEY_INTERVAL)):
+        return False
+    outcome[0] = KEY_EVICTED if least > 0 else KEY_ENTERED
+    return is_alone(table, words, way, tag, now, cost)
+
+
+# hot
+cdef int place_to_take(const KeyTable* table, const uint64_t* words, uint64_t now, uint64_t* seen,
+                       int64_t* least) noexcept nogil:
+    """The first place that is free, or else the one whose bucket is the nearest to being full."""
+    cdef int way, best = NONE
+    cdef uint64_t word
+    cdef int64_t ahead
+    for way in range(WAYS):
+        word = sp_keyed_read(words + way)
+        ahead = ahead_of(table, word, now)
+        if best == NONE or ahead < least[0]:
+            best, seen[0], least[0] = way, word, ahead
+            if ahead == 0:
+                break
+    return best
+
+
+# hot
+cdef bint is_alone(KeyTable* table, uint64_t* words, int own, uint64_t tag, uint64_t now, int64_t cost) noexcept nogil:
+    """Whether the take at `own`, where the key has just been entered, stands.  A higher place of the same key is merged
+    into it; for a lower one it is given up."""
+    cdef int way
+    cdef uint64_t seen
+    for way in range(WAYS):
+        seen = sp_keyed_read(words + way)
+        if way == own or seen & SP_KEY_TAG != tag:
+            continue
+        if way < own:
+            return not give_up(table, words + own, words + way, tag, now, cost)
+        if sp_keyed_swap(words + way, seen, 0):
+            add(table, words + own, tag, now, ahead_of(table, seen, now))
+    return True
+
+
+# hot
+cdef bint give_up(KeyTable* table, uint64_t* word, uint64_t* lower, uint64_t tag, uint64_t now,
+                  int64_t cost) noexcept nogil:
+    """Make the place vacant; what others took there meanwhile is charged to the lower.  False if it has been merged
+    already: then our take is charged there, too."""
+    cdef uint64_t seen
+    while True:
+        seen = sp_keyed_read(word)
+        if seen & SP_KEY_TAG != tag:
+            return False
+        if sp_keyed_swap(word, seen, 0):
+            add(table, lower, tag, now, ahead_of(table, seen, now) - cost * SP_KEY_INTERVAL)
+            return True
+
+
+# hot
+cdef void add(const KeyTable* table, uint64_t* word, uint64_t tag, uint64_t now, int64_t ticks) noexcept nogil:
+    """Charge what has been admitted already; a bucket never gets emptier than empty, or fuller than full."""
+    cdef uint64_t seen
+    cdef int64_t ahead
+    while ticks != 0:
+        seen = sp_keyed_read(word)
+        if seen & SP_KEY_TAG != tag:
+            return
+        ahead = max(0, min(ahead_of(table, seen, now) + ticks, table.empty + table.patience))
+        if sp_keyed_swap(word, seen, word_of(tag, now, ahead)):
+            return
+
+
+# hot
+cdef void key_charge(KeyTable* table, uint64_t hashed, int64_t now_ns, int64_t cost) noexcept nogil:
+    cdef uint64_t* words = set_at(table, hashed)
+    cdef uint64_t tag = tag_of(hashed)
+    cdef int way = place_of(words, tag)
+    if way != NONE:
+        add(table, words + way, tag, sp_keyed_ticks(now_ns, table.ticks_per_ns), cost * SP_KEY_INTERVAL)
+
+
+cdef void key_give_back(KeyTable* table, uint64_t hashed, int64_t now_ns, int64_t cost) noexcept nogil:
+    key_charge(table, hashed, now_ns, -cost)
+
+
+cdef class KeyedBuckets:
+    def __init__(self, segment, int slot, int keys, double rate_per_s, int64_t burst, int64_t patience_ns=0):
+        section = segment.sections.keyed
+        if not 0 <= slot < section.blocks:
+            raise IndexError(f"there is no key table {slot}; the segment has {section.blocks}")
+        if keys & (keys - 1) or not WAYS <= keys <= segment.capacities.keys:
+            raise ValueError(f"the keys of a table must be a power of two from {WAYS} to {segment.capacities.keys}, not {keys}")
+        if not 0 < rate_per_s <= MAX_RATE:
+            raise ValueError(f"the rate of a keyed bucket must be above 0 and at most {MAX_RATE}, not {rate_per_s}")
+        if not 1 <= burst <= MAX_BURST:
+            raise ValueError(f"the burst of a keyed bucket must be from 1 to {MAX_BURST}, not {burst}")
+        self.segment, self.section, self.slot, self.keys = segment, section, slot, keys
+        self.part = segment.part(section)
+        self.table.words = <uint64_t*>(address(self.part) + <Py_ssize_t>slot * <Py_ssize_t>section.stride)
+        self.table.sets = keys // WAYS
+        self.table.ticks_per_ns = math.floor(rate_per_s * _TICKS_PER_TOKEN / _NS_PER_S * 2.0**64)
+        self.table.ns_per_tick = _NS_PER_S / (rate_per_s * _TICKS_PER_TOKEN)
+        self.table.burst = burst
+        self.table.empty = burst * SP_KEY_INTERVAL
+        self.table.patience = <int64_t>sp_keyed_ticks(patience_ns, self.table.ticks_per_ns)
+        self.table.live = self.table.empty + self.table.patience + <int64_t>sp_keyed_ticks(SLACK_NS, self.table.ticks_per_ns)
+        memcpy(self.table.secret, <const unsigned char*>(<bytes>segment.secret), 16)
+
+    def __repr__(self):
+        return f"<KeyedBuckets {self.slot} keys={self.keys} burst={self.table.burst}>"
+
+    def take(self, bytes key not None, int64_t now_ns, int64_t cost=1):
+        cdef KeyOutcome outcome
+        cdef int64_t wait = key_reserve(&self.table, key_hash(&self.table, key, len(key)), now_ns, cost, &outcome)
+        return -wait if wait < 0 else 0
+
+    def reserve(self, bytes key not None, int64_t now_ns, int64_t cost=1):
+        cdef KeyOutcome outcome
+        return key_reserve(&self.table, key_hash(&self.table, key, len(key)), now_ns, cost, &outcome)
+
+    def enter(self, bytes key not None, int64_t now_ns):
+        cdef KeyOutcome outcome
+        key_reserve(&self.table, key_hash(&self.table, key, len(key)), now_ns, 1, &outcome)
+        return outcome == KEY_EVICTED
+
+    def give_back(self, bytes key not None, int64_t now_ns, int64_t cost=1):
+        key_give_back(&self.table, key_hash(&self.table, key, len(key)), now_ns, cost)
+
+    def set_of(self, bytes key not None):
+        return key_hash(&self.table, key, len(key)) & (self.table.sets - 1)
+
+    def sweep(self, int64_t now_ns):
+        cdef uint64_t now = sp_keyed_ticks(now_ns, self.table.ticks_per_ns)
+        cdef int64_t first, end, start = self.section.offset + self.slot * self.section.stride
+        cdef int64_t live = 0
+        for first, end in self.segment.touched(start, start + self.section.stride):
+            live += swept(&self.table, (first - start) // 8, min((end - start) // 8, <int64_t>self.keys), now)
+        return live
+
+
+cdef int64_t swept(KeyTable* table, int64_t first, int64_t end, uint64_t now) noexcept nogil:
+    """How many of these words are live; the others become vacant."""
+    cdef int64_t entry, live = 0
+    cdef uint64_t seen
+    for entry in range(first, end):
+        seen = sp_keyed_read(table.words + entry)
+        if seen == 0:
+            continue
+        if ahead_of(table, seen, now) > 0:
+            live += 1
+        else:
+            sp_keyed_swap(table.words + entry, seen, 0)
+    return live

@@ -1,0 +1,67 @@
+"""A rate limit of the configuration, compiled into buckets in the shared memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from shardproxy.config import schema
+from shardproxy.config.limits import places
+from shardproxy.limits.keys import Key
+from shardproxy.limits.rates import RateLimit
+from shardproxy.shm import names
+from shardproxy.shm.buckets import Bucket, Buckets
+from shardproxy.shm.keyed import KeyedBuckets
+from shardproxy.shm.slots import Slots
+from shardproxy.worker.snapshot import Worksite
+
+
+@dataclass(frozen=True)
+class LimitBuilder:
+    site: Worksite
+    slots: Slots
+
+    def limit(self, limit: schema.RateLimit) -> RateLimit:
+        key = None if limit.key is None else key_of(limit.key)
+        return RateLimit(
+            self.bucket(limit) if key is None else None,
+            self.slots.counter(names.rate_limit_admitted(limit.name)),
+            self.slots.counter(names.rate_limit_refused(limit.name)),
+            name=limit.name,
+            keyed=None if key is None else self.keyed(limit),
+            key=key,
+            overrides=[] if key is None else self.overrides(limit, key),
+            patience_ns=limit.delay,
+            cost=limit.cost.tokens,
+            cost_field=limit.cost.header.lower().encode() if limit.cost.header else None,
+            bytes_per_token=limit.cost.response or 0,
+            is_dry=limit.dry_run,
+            tells_all=limit.x_ratelimit,
+            delayed=self.slots.counter(names.rate_limit_delayed(limit.name)),
+            evicted=-1 if key is None else self.slots.counter(names.rate_limit_evicted(limit.name)),
+        )
+
+    def bucket(self, limit: schema.RateLimit) -> Bucket:
+        slot = self.slots.bucket(names.rate_limit(limit.name))
+        return Bucket(Buckets(self.site.segment), slot, limit.rate, schema.burst_of(limit))
+
+    def keyed(self, limit: schema.RateLimit) -> KeyedBuckets:
+        slot = self.slots.table(names.rate_limit_keys(limit.name, limit.rate))
+        burst = schema.burst_of(limit)
+        return KeyedBuckets(self.site.segment, slot, places(limit), limit.rate, burst, limit.delay)
+
+    def overrides(self, limit: schema.RateLimit, key: Key) -> list[tuple[int, Bucket]]:
+        buckets, secret = Buckets(self.site.segment), self.site.segment.secret
+        found = []
+        for override in limit.overrides:
+            slot = self.slots.bucket(names.rate_limit_override(limit.name, override.key))
+            bucket = Bucket(buckets, slot, override.rate, schema.burst_of(override))
+            found.append((key.hash_of(secret, override.key.encode()), bucket))
+        return found
+
+
+def key_of(key: schema.LimitKey) -> Key:
+    parts = [("client", b"", key.ipv4_prefix, key.ipv6_prefix)] if key.address else []
+    for source, name in (("header", key.header), ("cookie", key.cookie), ("query", key.query)):
+        if name is not None:
+            parts.append((source, name.encode(), 0, 0))
+    return Key(parts)
