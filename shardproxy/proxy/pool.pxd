@@ -18,6 +18,8 @@ cdef class EndpointPool(Source):
     cdef int64_t connections_cap    # of the cluster's gauge; UNLIMITED
     cdef Upstream newest, oldest    # idle ones: the newest is taken first, so that the others can age and go
     cdef readonly int idle
+    cdef public list siblings       # all pools of the cluster, which share its cap
 
     cdef bint count_in(self) noexcept
+    cdef bint close_an_idle_one(self) noexcept
     cdef void unlist(self, Upstream upstream) noexcept

@@ -22,6 +22,7 @@ cdef class EndpointPool(Source):
         self.connections = connections
         self.cluster_connections = cluster_connections
         self.connections_cap = UNLIMITED if max_connections is None else max_connections
+        self.siblings = [self]
 
     def __repr__(self):
         return f"<EndpointPool {self.address} idle={self.idle}>"
@@ -67,10 +68,22 @@ cdef class EndpointPool(Source):
         """Count the connection, unless the cluster has as many as allowed, over all workers."""
         if self.connections_cap == UNLIMITED:
             gauge_add(self.process.gauge_cells, self.cluster_connections, 1)
-        elif not gauge_reserve(self.process.gauge_cells, self.cluster_connections, self.connections_cap):
-            return False
+        else:
+            while not gauge_reserve(self.process.gauge_cells, self.cluster_connections, self.connections_cap):
+                if not self.close_an_idle_one():
+                    return False
         gauge_add(self.process.gauge_cells, self.connections, 1)
         return True
+
+    cdef bint close_an_idle_one(self) noexcept:
+        """A connection of this worker to another endpoint that nobody uses makes way.  What other workers keep stays
+        theirs.  Cost: a step for each endpoint, when the cluster has as many connections as allowed."""
+        cdef EndpointPool sibling
+        for sibling in self.siblings:
+            if sibling.oldest is not None:
+                sibling.oldest.close()
+                return True
+        return False
 
     # hot
     cdef void give_back(self, End end) noexcept:
