@@ -6,7 +6,7 @@ class EndpointPool:
 
     idle: int
     siblings: list[EndpointPool]
-    """All pools of the cluster: at its `max_connections` an idle connection of one makes way for a new one of another."""
+    """All pools of the cluster: at its `max_connections` an idle connection of one makes way for one of another."""
     def __init__(
         self,
         process: Process,
