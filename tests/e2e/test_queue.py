@@ -23,6 +23,7 @@ drain_timeout: 20s
 log: {level: warning}
 listeners:
   - bind: 127.0.0.1:PORT
+    timeouts: {idle: 20m}
     routes:
       - {match: {prefix: /high}, cluster: app, priority: high}
       - {match: {prefix: /low}, cluster: app, priority: low}
