@@ -67,6 +67,7 @@ def capacities(config: Config, workers: int) -> Capacities:
         key_tables=max(least.key_tables, wanted[SlotKind.TABLE]),
         keys=max(least.keys, _keys(config)),
         queues=max(least.queues, wanted[SlotKind.QUEUE]),
+        words=max(least.words, wanted[SlotKind.WORD]),
     )
 
 
@@ -98,6 +99,7 @@ def assign(config: Config, slots: Slots) -> None:
         SlotKind.DECISION: slots.decision,
         SlotKind.TABLE: slots.table,
         SlotKind.QUEUE: slots.queue,
+        SlotKind.WORD: slots.word,
     }
     if _keys(config) > slots.most_keys:
         raise SlotsFull(f"the shared memory has room for {slots.most_keys} keys of a limit, not for {_keys(config)}")

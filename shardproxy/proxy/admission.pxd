@@ -1,11 +1,13 @@
-# Asking a route's rate limits about a request.
+# The rate limits before a route.
 from libc.stdint cimport int64_t
 
-from shardproxy.http1.head cimport Head
-from shardproxy.limits.rates cimport RateLimits, Verdict
-from .runtime cimport ListenerRuntime
+from shardproxy.http1.forwarding cimport Hop
+from shardproxy.limits.rates cimport RateLimits
+from .ends cimport Gate
+from .exchange cimport Exchange
 
-cdef void ask_limits(RateLimits limits, Head request, bytes peer, ListenerRuntime listener, int64_t now_ns,
-                     Verdict* verdict) noexcept
-cdef void charge_limits(RateLimits limits, Head request, bytes peer, ListenerRuntime listener, int64_t now_ns,
-                        int64_t response_bytes) noexcept
+cdef class LimitGate(Gate):
+    cdef RateLimits limits
+
+    cdef void find_client(self, Exchange exchange, Hop* client) noexcept
+    cdef void delay(self, Exchange exchange, int64_t wait_ns) noexcept

@@ -1,31 +1,76 @@
-"""Who a request's client is to the rate limits: the one that the listener's trusted proxies vouch for."""
+"""Asking a route's rate limits: pass, 429, or wait a little.
+
+To the limits a request's client is the one that the listener's trusted proxies vouch for.
+"""
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 
-from shardproxy.http1.forwarding cimport Hop, Ip, read_hop
+from shardproxy.http1.faults cimport Fault
+from shardproxy.http1.forwarding cimport read_hop
+from shardproxy.limits.rates cimport Verdict
+from shardproxy.shm.clock cimport now_ns
+
+cdef enum:
+    NS_PER_S = 1_000_000_000
+    NS_PER_MS = 1_000_000
 
 
-# hot
-cdef void ask_limits(RateLimits limits, Head request, bytes peer, ListenerRuntime listener, int64_t now_ns,
-                     Verdict* verdict) noexcept:
-    cdef Hop client
-    client.ip.bits = 0
-    if limits.needs_client:
-        find_client(request, peer, listener, &client)
-    limits.admit(request, &client.ip, now_ns, verdict)
+cdef class LimitGate(Gate):
+    def __init__(self, RateLimits limits not None):
+        self.limits = limits
+
+    # hot
+    cdef bint admit(self, object exchange) noexcept:
+        """Cost: that of the limits, and of reading an address if one is kept by it."""
+        cdef Exchange asking = <Exchange>exchange
+        cdef Verdict verdict
+        cdef Hop client
+        self.find_client(asking, &client)
+        self.limits.admit(asking.request, &client.ip, asking.started_ns, &verdict)
+        if verdict.refused_by >= 0:
+            asking.reply_lines = self.limits.field_lines(&verdict)  # warm: only for who is refused
+            asking.refuse(Fault.RATE_LIMITED, verdict.wait_ns // NS_PER_S + 1)
+            return False
+        if verdict.wait_ns:
+            self.delay(asking, verdict.wait_ns)
+        return verdict.wait_ns == 0
+
+    # hot
+    cdef void find_client(self, Exchange exchange, Hop* client) noexcept:
+        client.ip.bits = 0
+        if self.limits.needs_client:
+            read_hop(PyBytes_AS_STRING(exchange.peer), PyBytes_GET_SIZE(exchange.peer), client)
+            if exchange.listener.knows_proxies:
+                exchange.listener.trusted.find_client(exchange.request, client)
+
+    cdef void delay(self, Exchange exchange, int64_t wait_ns) noexcept:
+        """A place in the bucket is the request's at a later time; how many wait is bounded by rate times delay."""
+        cdef Delay delay = Delay.__new__(Delay)
+        if not exchange.is_request_done:
+            exchange.client.pause()
+        delay.exchange = exchange
+        delay.timer = exchange.process.loop.call_later((wait_ns // NS_PER_MS + 1) / 1e3, delay.over)
+        exchange.delayed = delay
+
+    cdef void leave(self, object exchange) noexcept:
+        cdef Exchange leaving = <Exchange>exchange
+        cdef Hop client
+        if leaving.delayed is not None:
+            (<Delay>leaving.delayed).timer.cancel()
+            leaving.delayed = None
+        if leaving.response_bytes and self.limits.counts_bytes:
+            self.find_client(leaving, &client)
+            self.limits.charge_bytes(leaving.request, &client.ip, now_ns(), leaving.response_bytes)
 
 
-cdef void charge_limits(RateLimits limits, Head request, bytes peer, ListenerRuntime listener, int64_t now_ns,
-                        int64_t response_bytes) noexcept:
-    cdef Hop client
-    client.ip.bits = 0
-    if limits.needs_client:
-        find_client(request, peer, listener, &client)
-    limits.charge_bytes(request, &client.ip, now_ns, response_bytes)
+cdef class Delay:
+    cdef Exchange exchange
+    cdef object timer
 
-
-# hot
-cdef void find_client(Head request, bytes peer, ListenerRuntime listener, Hop* client) noexcept:
-    read_hop(PyBytes_AS_STRING(peer), PyBytes_GET_SIZE(peer), client)
-    if listener.knows_proxies:
-        listener.trusted.find_client(request, client)
+    def over(self):
+        cdef Exchange exchange = self.exchange
+        exchange.delayed = None
+        if not exchange.is_over:
+            exchange.proceed()
+            if exchange.origin is not None:
+                exchange.origin.flush()

@@ -59,3 +59,9 @@ cdef class WaitingRoom(Timed):
 
 cdef class RetryPlan:
     cdef Retrier begin(self, object exchange)
+
+# What stands before a route: it lets a request through, refuses it, or lets it through later.
+cdef class Gate:
+    # true: go on; false: it was refused, or exchange.proceed() follows later
+    cdef bint admit(self, object exchange) noexcept
+    cdef void leave(self, object exchange) noexcept     # the exchange is over

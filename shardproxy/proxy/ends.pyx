@@ -105,3 +105,11 @@ cdef class WaitingRoom(Timed):
 cdef class RetryPlan:
     cdef Retrier begin(self, object exchange):
         return None
+
+
+cdef class Gate:
+    cdef bint admit(self, object exchange) noexcept:
+        return True
+
+    cdef void leave(self, object exchange) noexcept:
+        pass

@@ -38,7 +38,7 @@ cdef class Exchange:
     cdef int64_t started_ns
     cdef int64_t sent_ns
     cdef int64_t response_bytes     # of the body, so far
-    cdef object delayed             # the loop's timer of a request that a rate limit admits later, or None
+    cdef object delayed             # what holds a request that its route's gate lets through later, or None
     cdef bytes reply_lines          # fields of our own reply beside the usual ones, or None
     cdef RequestAdditions additions
     cdef char[40] request_id
@@ -70,9 +70,6 @@ cdef class Exchange:
     cdef void origin_writable(self) noexcept
     # inside
     cdef int find_route(self) noexcept
-    cdef bint pass_limits(self) noexcept
-    cdef void delay(self, int64_t wait_ns) noexcept
-    cdef void leave_limits(self) noexcept
     cdef void proceed(self) noexcept
     cdef void choose_origin(self) noexcept
     cdef int pick(self) noexcept

@@ -20,17 +20,13 @@ from shardproxy.http1.framing cimport BODY_NONE, BODY_TUNNEL
 from shardproxy.http1.head cimport give_head
 from shardproxy.http1.paths cimport normal_path
 from shardproxy.http1.names cimport METHOD_CONNECT, is_idempotent
-from shardproxy.limits.rates cimport Verdict
 from shardproxy.shm.clock cimport now_ns
 from shardproxy.shm.metrics cimport count, observe_ns
-from .admission cimport ask_limits, charge_limits
 from .introduction cimport introduce
 
 cdef enum:
     NONE_CHOSEN = -1
     OVERFLOW_RETRY_S = 1
-    NS_PER_S = 1_000_000_000
-    NS_PER_MS = 1_000_000
 
 
 @cython.final
@@ -60,42 +56,8 @@ cdef class Exchange:
         self.cluster = self.route.cluster
         if self.request.method == METHOD_CONNECT and not self.begin_connect():
             return
-        if self.route.limits is None or self.pass_limits():
+        if self.route.gate is None or self.route.gate.admit(self):
             self.proceed()
-
-    # hot
-    cdef bint pass_limits(self) noexcept:
-        """False: refused, or admitted for later."""
-        cdef Verdict verdict
-        ask_limits(self.route.limits, self.request, self.peer, self.listener, self.started_ns, &verdict)
-        if verdict.refused_by >= 0:
-            self.reply_lines = self.route.limits.field_lines(&verdict)  # warm: only for who is refused
-            self.refuse(Fault.RATE_LIMITED, verdict.wait_ns // NS_PER_S + 1)
-            return False
-        if verdict.wait_ns:
-            self.delay(verdict.wait_ns)
-        return verdict.wait_ns == 0
-
-    cdef void delay(self, int64_t wait_ns) noexcept:
-        """A place in the limit's bucket is ours at a later time; how many wait is bounded by rate times delay."""
-        if not self.is_request_done:
-            self.client.pause()
-        self.delayed = self.process.loop.call_later((wait_ns // NS_PER_MS + 1) / 1e3, self.proceed_later)
-
-    def proceed_later(self):
-        self.delayed = None
-        if not self.is_over:
-            self.proceed()
-            if self.origin is not None:
-                self.origin.flush()
-
-    cdef void leave_limits(self) noexcept:
-        """The end of an exchange that limits were asked about."""
-        if self.delayed is not None:
-            self.delayed.cancel()
-            self.delayed = None
-        if self.response_bytes and self.route.limits.counts_bytes:
-            charge_limits(self.route.limits, self.request, self.peer, self.listener, now_ns(), self.response_bytes)
 
     # hot
     cdef void proceed(self) noexcept:
@@ -374,8 +336,8 @@ cdef class Exchange:
         self.account(fault)
         if self.retrier is not None:
             self.retrier.end()
-        if self.route is not None and self.route.limits is not None:
-            self.leave_limits()
+        if self.route is not None and self.route.gate is not None:
+            self.route.gate.leave(self)
         give_head(self.request)
         self.request = None
         self.held = None

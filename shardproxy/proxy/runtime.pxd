@@ -6,9 +6,8 @@ from shardproxy.http1.forwarding cimport TrustedProxies
 from shardproxy.http1.grammar cimport text
 from shardproxy.http1.head cimport HeadLimits
 from shardproxy.http1.paths cimport PathRules
-from shardproxy.limits.rates cimport RateLimits
 from shardproxy.routing.table cimport Table
-from .ends cimport RetryPlan, Source, WaitingRoom
+from .ends cimport Gate, RetryPlan, Source, WaitingRoom
 
 cdef enum:
     UNLIMITED = -1
@@ -31,7 +30,7 @@ cdef class ClusterRuntime:
 
 cdef class RouteRuntime:
     cdef readonly ClusterRuntime cluster
-    cdef RateLimits limits      # or None
+    cdef Gate gate              # its rate limits, or None
     cdef int64_t timeout_ns     # request sent to response head
     cdef RetryPlan retry        # or None
     cdef int priority           # class in the queue; 0 is served first

@@ -3,7 +3,7 @@ from typing import NamedTuple
 
 from shardproxy.balancing.cluster import Cluster
 from shardproxy.http1.forwarding import TrustedProxies
-from shardproxy.limits.rates import RateLimits
+from shardproxy.proxy.admission import LimitGate
 from shardproxy.proxy.pool import EndpointPool
 from shardproxy.proxy.queue import Queue
 from shardproxy.proxy.retries import RetryPolicy
@@ -35,7 +35,7 @@ class ClusterRuntime:
     ) -> None: ...
 
 class RouteRuntime:
-    """A route: its cluster, its limits, and how long the response head may take (ns), what may be
+    """A route: its cluster, its gate (rate limits), and how long the response head may take (ns), what may be
     tunnelled, what is tried again, and who is served first when all is full: class 0, or what a field of the request
     says (`shardproxy.proxy.priority.CLASSES`).
     """
@@ -44,7 +44,7 @@ class RouteRuntime:
     def __init__(
         self,
         cluster: ClusterRuntime,
-        limits: RateLimits | None,
+        gate: LimitGate | None,
         timeout_ns: int,
         upgrades: Sequence[bytes] = (),
         retry: RetryPolicy | None = None,

@@ -40,10 +40,10 @@ cdef class ClusterRuntime:
 
 
 cdef class RouteRuntime:
-    def __init__(self, ClusterRuntime cluster not None, RateLimits limits, int64_t timeout_ns, upgrades=(), RetryPlan retry=None,
+    def __init__(self, ClusterRuntime cluster not None, Gate gate, int64_t timeout_ns, upgrades=(), RetryPlan retry=None,
                  int priority=0, bytes priority_field not None=b""):
         self.cluster = cluster
-        self.limits = limits
+        self.gate = gate
         self.timeout_ns = timeout_ns
         self.retry = retry
         self.priority = priority

@@ -12,13 +12,13 @@ from typing import NamedTuple
 import msgspec
 
 MAGIC = b"shardprx"
-LAYOUT_VERSION = 5
+LAYOUT_VERSION = 6
 
 PAGE_BYTES = 4096
 LINE_BYTES = 64
 ROWS_PER_LINE = 16  # int32 cells of one gauge that share a cache line, and so are added up together
 
-HEADER = struct.Struct("<8sI10IQ16s")  # magic, version, capacities in the order of their fields, size, secret
+HEADER = struct.Struct("<8sI11IQ16s")  # magic, version, capacities in the order of their fields, size, secret
 SECRET_BYTES = 16
 ROWS_USED_OFFSET = 256  # uint32, on a line of its own: every sum reads it
 WORKERS_WANTED_OFFSET = 320  # uint32
@@ -60,11 +60,12 @@ class Capacities(msgspec.Struct, frozen=True):
     key_tables: int = 64
     keys: int = 65536
     queues: int = 1024
+    words: int = 16384
 
     def __post_init__(self) -> None:
         if self.rows % ROWS_PER_LINE or not 0 < self.rows <= MAX_ROWS:
             raise ValueError(f"rows must be a multiple of {ROWS_PER_LINE} up to {MAX_ROWS}, not {self.rows}")
-        for name in ("gauges", "counters", "histograms", "buckets", "decisions", "key_tables", "queues"):
+        for name in ("gauges", "counters", "histograms", "buckets", "decisions", "key_tables", "queues", "words"):
             if not 0 < getattr(self, name) <= _MAX_SLOTS:
                 raise ValueError(f"{name} must be from 1 to {_MAX_SLOTS}, not {getattr(self, name)}")
         for name, least in (("addresses", ADDRESS_WAYS), ("keys", KEY_WAYS)):
@@ -98,6 +99,7 @@ class Sections(NamedTuple):
     decisions: Section
     keyed: Section
     waiters: Section
+    words: Section
     counters: Section
     histograms: Section
 
@@ -127,6 +129,7 @@ def sections(capacities: Capacities) -> Sections:
     decisions = Section(cells.end, DECISION_BYTES, capacities.decisions)
     keyed = Section(decisions.end, whole_pages(KEY_BYTES * capacities.keys), capacities.key_tables)
     waiters = Section(keyed.end, WAITER_BYTES * capacities.rows, capacities.queues)
-    counters = Section(waiters.end, whole_pages(COUNTER_BYTES * capacities.counters), capacities.rows)
+    words = Section(waiters.end, LINE_BYTES, capacities.words)
+    counters = Section(words.end, whole_pages(COUNTER_BYTES * capacities.counters), capacities.rows)
     histograms = Section(counters.end, whole_pages(HISTOGRAM_BYTES * capacities.histograms), capacities.rows)
-    return Sections(header, rows, gauges, buckets, tags, cells, decisions, keyed, waiters, counters, histograms)
+    return Sections(header, rows, gauges, buckets, tags, cells, decisions, keyed, waiters, words, counters, histograms)

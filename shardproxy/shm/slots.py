@@ -18,6 +18,7 @@ class SlotKind(StrEnum):
     DECISION = "decision"
     TABLE = "table"
     QUEUE = "queue"
+    WORD = "word"
 
 
 class SlotsFull(Exception):
@@ -44,6 +45,7 @@ class Slots:
             SlotKind.DECISION: capacities.decisions,
             SlotKind.TABLE: capacities.key_tables,
             SlotKind.QUEUE: capacities.queues,
+            SlotKind.WORD: capacities.words,
         }
         self._numbers: dict[SlotKind, dict[str, int]] = {kind: {} for kind in SlotKind}
         self._sealed = False
@@ -93,6 +95,10 @@ class Slots:
     def queue(self, name: str) -> int:
         """The queue of that name; as `gauge`."""
         return self._find(SlotKind.QUEUE, name)
+
+    def word(self, name: str) -> int:
+        """The word of that name; as `gauge`."""
+        return self._find(SlotKind.WORD, name)
 
     def names(self, kind: SlotKind | str) -> dict[str, int]:
         """All names of a kind with their slots, in the order they were assigned; a copy."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from shardproxy.config import schema
 from shardproxy.limits.rates import RateLimit, RateLimits
+from shardproxy.proxy.admission import LimitGate
 from shardproxy.proxy.priority import CLASSES
 from shardproxy.proxy.retries import RetryBudget, RetryPolicy
 from shardproxy.proxy.runtime import ClusterRuntime, RouteRuntime
@@ -28,11 +29,11 @@ class RouteBuilder:
 
     def route(self, route: schema.Route) -> RouteRuntime:
         chosen = [self.limits[name] for name in route.rate_limits]
-        rate_limits = RateLimits(chosen, self.site.metrics) if chosen else None
+        gate = LimitGate(RateLimits(chosen, self.site.metrics)) if chosen else None
         upgrades = [protocol.lower().encode() for protocol in route.upgrade]
         return RouteRuntime(
             self.clusters[route.cluster],
-            rate_limits,
+            gate,
             route.timeout,
             upgrades,
             self.retry(route),
