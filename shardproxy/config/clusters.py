@@ -77,8 +77,8 @@ class Cluster(Words, frozen=True, kw_only=True):
     max_connections: Annotated[
         Count | None,
         says(
-            "Connections to its endpoints at a time, over all workers together; idle ones count, and make way only "
-            "within their worker. Requests that get none are answered with 503."
+            "Connections to its endpoints at a time, over all workers together; idle ones count, and make way within "
+            "their worker, or for those who wait in `queue`. Without it, a request that gets none is answered with 503."
         ),
     ] = None
     max_requests: Annotated[

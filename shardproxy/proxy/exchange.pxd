@@ -73,6 +73,7 @@ cdef class Exchange:
     cdef void proceed(self) noexcept
     cdef void choose_origin(self) noexcept
     cdef int pick(self) noexcept
+    cdef bint wait_for_connection(self) noexcept
     cdef void take(self, int endpoint) noexcept
     cdef void give_endpoint_back(self) noexcept
     cdef void ask(self, Source source, bint fresh) noexcept

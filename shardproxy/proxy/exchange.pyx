@@ -239,10 +239,23 @@ cdef class Exchange:
         """No connection to the endpoint could be had."""
         if self.is_over:
             return
+        if fault == Fault.OVERFLOW and self.cluster.queue is not None and self.wait_for_connection():
+            return
         if fault != Fault.OVERFLOW:
             count(self.process.cells, self.cluster.slots[self.endpoint].unreached, 1)
         if self.retrier is None or not self.retrier.after_fault(fault):
             self.refuse(fault, OVERFLOW_RETRY_S if fault == Fault.OVERFLOW else 0)
+
+    cdef bint wait_for_connection(self) noexcept:
+        """The cluster is at its max_connections: the place at the endpoint is for who has a connection."""
+        if self.is_sent:
+            count(self.process.cells, self.cluster.slots[self.endpoint].requests, 1)
+            self.is_sent = False
+        self.give_endpoint_back()
+        if not self.cluster.queue.enter(self):
+            return False
+        self.cluster.queue.beg()
+        return True
 
     cdef void interim_head(self, Head head) noexcept:
         if self.retrier is not None:

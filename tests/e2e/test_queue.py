@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import threading
+import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -330,3 +331,32 @@ def ask_for_more(queue: Line, target: str) -> int:
     """The status that one gets who is not let in."""
     with Client(queue.running.port) as late:
         return late.get(target).status
+
+
+# Connections are scarce -----------------------------------------------------------------------------------------------
+
+
+def test_an_idle_connection_of_another_worker_makes_way_for_who_waits(tmp_path: Path, stack: ExitStack) -> None:
+    origin = stack.enter_context(recording_origin())
+    text = configured(origin.address, workers=4, cluster="max_connections: 1,", endpoint="")
+    running = stack.enter_context(proxy(tmp_path, text))
+    clients = [stack.enter_context(Client(running.port)) for _ in range(12)]
+    begun = time.monotonic()
+    assert [client.get("/in-turn").status for client in clients * 2] == [200] * 24
+    assert time.monotonic() - begun < 24 * 0.05
+    assert sum(worker["requests"] > 0 for worker in running.stats()["workers"]) > 1
+    assert running.stats()["clusters"]["app"]["connections"] == 1
+    assert origin.connections > 1
+
+
+def test_of_a_hundred_at_once_no_more_than_four_have_a_connection_and_all_are_answered(tmp_path: Path) -> None:
+    text = configured("ORIGIN", cluster="max_connections: 4,", endpoint="")
+    with capacity_origin(2) as origin, proxy(tmp_path, text.replace("ORIGIN", origin.address)) as running:
+        arrivals = Arrivals(running.port)
+        asyncio.run(arrivals.at_once(3_000, 100))
+        assert origin.report().most <= 4
+        running.await_idle()
+        stats = running.stats()["clusters"]["app"]
+        assert stats["queue"]["waiting"] == 0
+        assert stats["connections"] <= 4
+    assert arrivals.statuses == {200: 3_000}
