@@ -76,7 +76,11 @@ class Cluster(Words, frozen=True, kw_only=True):
     endpoints: Annotated[tuple[Endpoint, ...], says("Its servers.", least=1)]
     connect_timeout: Annotated[Timeout, says("How long to wait for a connection to an endpoint.")] = 5 * SECOND
     max_connections: Annotated[
-        Count | None, says("Connections to its endpoints at a time, over all workers together.")
+        Count | None,
+        says(
+            "Connections to its endpoints at a time, over all workers together; idle ones count, and make way within "
+            "their worker, or for those who wait in `queue`. Without it, a request that gets none is answered with 503."
+        ),
     ] = None
     max_requests: Annotated[
         Count | None, says("Requests at a time, over all workers together; more are answered with 503.")

@@ -106,6 +106,12 @@ KEYS = [
           "9: rate_limits[0].overrides[0].burst: at this rate the burst would take longer than a year to fill"),
     Wrong("cost above the burst", "rate: 5/s", "rate: 5/s, cost: 6",
           "9: rate_limits[0].cost: is above the burst of 5, so such a request could never be admitted"),
+    Wrong("a queue before a cluster that is never full", ENDPOINTS, ENDPOINTS + "\n    queue: {}",
+          "8: clusters[0].queue: nobody ever waits: no max_requests, no max_connections"),
+    Wrong("a queue for nobody", ENDPOINTS, ENDPOINTS + "\n    queue: {max: 0}",
+          "8: clusters[0].queue.max: must be at least 1, not 0"),
+    Wrong("a class that there is not", "cluster: app", "cluster: app, priority: urgent",
+          "4: listeners[0].routes[0].priority: 'urgent' is not high, low or normal"),
     Wrong("balance of a later version", ENDPOINTS, ENDPOINTS + "\n    balance: maglev",
           "8: clusters[0].balance: 'maglev' is not supported by this version; "
           "write least_connection, random or round_robin"),
