@@ -24,8 +24,9 @@ from shardproxy.control.messages import Abort, Applied, Commit, Message, Prepare
 from shardproxy.control.plan import Plan
 from shardproxy.observe import log
 from shardproxy.shm.slots import Slots, SlotsFull
-from shardproxy.supervisor import catalog, descriptors
+from shardproxy.supervisor import descriptors
 from shardproxy.supervisor.care import Care, condemn
+from shardproxy.supervisor.freeing import assign
 from shardproxy.supervisor.operations import Operation, Outcome
 from shardproxy.supervisor.sockets import BindError, Change
 from shardproxy.supervisor.state import Household, Post
@@ -112,10 +113,10 @@ class Reload(Operation):
             self._prepare(now_ns)
 
     def _prepare(self, now_ns: int) -> None:
-        config = read(self._home)
+        config = self._wanted()
         slots = Slots.restored(self._home.memory.segment.capacities, self._home.slots.in_order())
         try:
-            catalog.assign(config, slots)
+            assign(config, slots, self._home)
             self._change = self._home.sockets.prepare(config)
         except (SlotsFull, BindError) as error:
             raise Refusal(str(error)) from None
@@ -125,6 +126,10 @@ class Reload(Operation):
         if len(self._change.names) >= MAX_DESCRIPTORS:
             raise Refusal(f"{len(self._change.names)} listeners are new; at most {MAX_DESCRIPTORS - 1} can be at once")
         self._send()
+
+    def _wanted(self) -> Config:
+        """The configuration that is to be served.  Raises `Refusal`."""
+        return read(self._home)
 
     def _send(self) -> None:
         try:
@@ -140,6 +145,7 @@ class Reload(Operation):
     def _commit(self, now_ns: int) -> None:
         home, plan = self._home, self._plan
         home.config, home.slots, home.version = plan.config, plan.slots, plan.version
+        home.edited = frozenset()
         home.sockets.commit(self._change)
         if home.identity is not None:
             home.sockets.give_files_to(home.identity)

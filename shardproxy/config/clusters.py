@@ -40,6 +40,7 @@ class Endpoint(Words, frozen=True, kw_only=True):
     address: Annotated[Bind, says("Where to connect.")]
     weight: Annotated[int, Meta(ge=1, le=1000), says("Its share relative to the others'.")] = 1
     max_requests: Annotated[Count | None, says("Requests at a time, over all workers together.")] = None
+    drain: Annotated[bool, says("Give it no new requests; those under way finish.")] = False
 
 
 class RetryBudget(Words, frozen=True, kw_only=True):
