@@ -12,7 +12,7 @@ from shardproxy.config.schema import Config
 from shardproxy.control.found import decode, overlaid
 from shardproxy.supervisor.care import Care
 from shardproxy.supervisor.operations import Outcome, Request
-from shardproxy.supervisor.reload import Refusal, Reload
+from shardproxy.supervisor.reload import Refusal, Reload, with_names_found
 from shardproxy.supervisor.state import Household
 
 MOVED_ON = "another configuration is served by now"
@@ -61,5 +61,11 @@ def _by_address(name: str, config: Config) -> dict[str, object]:
 
 
 def carried_over(config: Config, former: Config, edited: frozenset[str]) -> Config:
-    """`config`, fresh from the file, with what `former` has found at run time for the clusters that are `edited`."""
-    return overlaid(config, {one.name: one.endpoints for one in former.clusters if one.name in edited})
+    """`config`, fresh from the file, with what `former` has found at run time for the clusters that are `edited`.
+
+    A cluster that now has another source begins with that one; an endpoints file has been read just now.
+    """
+    config = with_names_found(config, former)
+    known = {(one.name, one.dns): one.endpoints for one in former.clusters if one.name in edited}
+    kept = [one for one in config.clusters if (one.name, one.dns) in known and not one.endpoints_file]
+    return overlaid(config, {one.name: known[one.name, one.dns] for one in kept})

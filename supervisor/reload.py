@@ -20,6 +20,7 @@ from shardproxy.config.errors import ConfigErrors
 from shardproxy.config.load import load
 from shardproxy.config.schema import Config, worker_count
 from shardproxy.control.channel import MAX_DESCRIPTORS
+from shardproxy.control.found import overlaid
 from shardproxy.control.messages import Abort, Applied, Commit, Message, Prepare, Prepared, Refused
 from shardproxy.control.plan import Plan
 from shardproxy.observe import log
@@ -181,12 +182,19 @@ class Reload(Operation):
             self._home.sockets.abandon(self._change)
 
 
+def with_names_found(config: Config, present: Config) -> Config:
+    """What DNS has said last of the names that are in both: `config`, from the file, says none of it."""
+    known = {(one.name, one.dns): one.endpoints for one in present.clusters if one.dns is not None}
+    found = {one.name: known[one.name, one.dns] for one in config.clusters if (one.name, one.dns) in known}
+    return overlaid(config, found)
+
+
 def read(home: Household) -> Config:
     """The file as it is now.  Raises `Refusal` when it is wrong, or asks for what only a restart can do."""
     if home.path is None:
         raise Refusal("the proxy was not started with a file")
     try:
-        config = load(home.path)
+        config = with_names_found(load(home.path), home.config)
     except ConfigErrors as errors:
         raise Refusal(str(errors)) from None
     for key, was, wanted in (

@@ -6,12 +6,14 @@ from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta
 
+from shardproxy.config.discovery import Dns as Dns
 from shardproxy.config.health import HealthCheck, OutlierDetection
 from shardproxy.config.words import (
     MINUTE,
     SECOND,
     Bind,
     Count,
+    File,
     Name,
     Percent,
     Timeout,
@@ -63,7 +65,7 @@ class Queue(Words, frozen=True, kw_only=True):
 class Cluster(Words, frozen=True, kw_only=True):
     """Servers that answer the same requests, and how they share them."""
 
-    later: ClassVar[frozenset[str]] = frozenset({"discovery", "tls", "adaptive"})
+    later: ClassVar[frozenset[str]] = frozenset({"tls", "adaptive"})
 
     name: Annotated[Name, says("What routes call it.")]
     balance: Annotated[
@@ -73,7 +75,16 @@ class Cluster(Words, frozen=True, kw_only=True):
             later=frozenset({"ring_hash", "maglev"}),
         ),
     ] = "least_connection"
-    endpoints: Annotated[tuple[Endpoint, ...], says("Its servers.", least=1)]
+    endpoints: Annotated[
+        tuple[Endpoint, ...], says("Its servers; or one word, which is taken for `dns`.", least=1, lone="dns")
+    ] = ()
+    endpoints_file: Annotated[
+        File | None,
+        says("A file with a list as `endpoints`, read again whenever it is replaced.", otherwise="none is read"),
+    ] = None
+    dns: Annotated[Dns | None, says("A name in DNS whose records are its servers.", otherwise="none is asked for")] = (
+        None
+    )
     connect_timeout: Annotated[Timeout, says("How long to wait for a connection to an endpoint.")] = 5 * SECOND
     max_connections: Annotated[
         Count | None, says("Connections to its endpoints at a time, over all workers together.")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
+
 from msgspec import structs
 
 from shardproxy.config import yaml_lines
 from shardproxy.config.build import Builder
 from shardproxy.config.clusters import Endpoint
-from shardproxy.config.errors import Misread
-from shardproxy.config.places import Note, Places, path_text
-from shardproxy.config.shapes import group_of
+from shardproxy.config.errors import ConfigError, ConfigErrors, Misread
+from shardproxy.config.findings import repeated
+from shardproxy.config.places import Note, Places, TooMany, path_text
+from shardproxy.config.shapes import Many, group_of
 from shardproxy.config.yaml_lines import Mapping, Node, Scalar
 
 Endpoints = tuple[Endpoint, ...]
@@ -38,6 +41,22 @@ def with_keys(endpoint: Endpoint, text: str) -> Endpoint:
     read: Endpoint = Builder({}, places).read(whole, group_of(Endpoint), ())
     _see_that_all_is_right(places)
     return structs.replace(endpoint, **{key.text: getattr(read, key.text) for key, _ in node.pairs})
+
+
+def read_endpoints(text: str, file: str) -> Endpoints:
+    """A list of endpoints, perhaps an empty one; `file` is what errors call it.  Raises `ConfigErrors`."""
+    places = Places()
+    try:
+        endpoints: Endpoints = Builder(os.environ, places).read(yaml_lines.compose(text), Many(group_of(Endpoint)), ())
+        for path, sentence in repeated((), [str(each.address) for each in endpoints], "endpoint"):
+            places.note(path, sentence)
+    except Misread as error:
+        raise ConfigErrors([ConfigError(file, error.line, "", error.sentence)]) from None
+    except TooMany:
+        pass  # those that were noted are enough
+    if places.errors:
+        raise ConfigErrors(ConfigError(file, note.line, path_text(note.path), note.sentence) for note in places.errors)
+    return endpoints
 
 
 def _compose(text: str) -> Node:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -12,7 +11,9 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
-from shardproxy.http1.faults import FAULTS
+import pytest
+
+from tests.nameserver import Nameserver, nameserver
 from tests.proxykit import Proxy, eventually, exchange, origins, proxy
 
 CONFIGURATION = """
@@ -25,6 +26,8 @@ clusters:
     balance: round_robin
     endpoints: [ENDPOINTS]
 """
+FROM_FILE = CONFIGURATION.replace("endpoints: [ENDPOINTS]", "endpoints_file: FILE")
+FROM_DNS = CONFIGURATION.replace("endpoints: [ENDPOINTS]", "dns: {name: 'NAME', resolver: 'RESOLVER', min_ttl: 50ms}")
 PATH = "/clusters/app/endpoints"
 
 
@@ -148,19 +151,129 @@ def test_changes_outlive_a_hot_restart_and_a_reload_takes_what_the_file_says(tmp
         await_nothing_counted(running)
 
 
-def test_a_thousand_endpoints_come_and_go_in_memory_for_fewer(tmp_path: Path) -> None:
-    """2 048 histograms are there: each round needs 100 more, and the slots of those that went are used again."""
-    with origins(0) as (one,), proxy(tmp_path, CONFIGURATION.replace("ENDPOINTS", one)) as running:
-        with load(running, 1):
-            for number in range(30):
-                added = [f"127.{number}.{index}.1:9" for index in range(100)]
-                before = admin(running, "GET", PATH)[1]["endpoints"]
-                assert len(before) == 1
-                for address in added[:1]:
-                    assert admin(running, "POST", PATH, {"address": address, "drain": True})[0] == 200
-                    assert admin(running, "DELETE", f"{PATH}/{address}")[0] == 200
-        assert len(re.findall("endpoints: cluster app", running.log)) == 60
-        await_nothing_counted(running)
+# A file that is replaced --------------------------------------------------------------------------------------------
 
 
-assert FAULTS
+def write(file: Path, text: str) -> None:
+    """As a file must be replaced: nobody sees half of it."""
+    fresh = file.with_suffix(".new")
+    fresh.write_text(text)
+    fresh.replace(file)
+
+
+def replace_and_await(running: Proxy, file: Path, wanted: list[str]) -> None:
+    write(file, json.dumps(wanted))
+    eventually(lambda: addresses(running) == wanted, f"{wanted} to be served")
+
+
+@pytest.mark.parametrize("times", [20, pytest.param(1000, marks=pytest.mark.long)])
+def test_a_file_is_replaced_again_and_again_under_load(times: int, tmp_path: Path) -> None:
+    """Each file has 150 new endpoints that drain: after 13 the slots of histograms are used up, and used again."""
+    file = tmp_path / "endpoints.json"
+    with origins(0, 0) as (one, two):
+        write(file, json.dumps([one]))
+        with proxy(tmp_path, FROM_FILE.replace("FILE", str(file))) as running:
+            with load(running):
+                for number in range(times):
+                    serving = (one, two)[number % 2]
+                    others = [
+                        {"address": f"127.1.{number % 256}.{each}:{number // 256 + 1}", "drain": True}
+                        for each in range(150)
+                    ]
+                    write(file, json.dumps([serving, *others]))
+                    eventually(lambda: addresses(running)[0] == serving and len(addresses(running)) == 151, "the file")  # noqa: B023
+            replace_and_await(running, file, [one])
+            assert running.log.count("cluster app: 151 endpoints") == times
+            assert "no room" not in running.log and "keeps its endpoints" not in running.log
+            await_nothing_counted(running)
+
+
+def test_a_wrong_file_is_refused_with_its_line_and_the_last_good_one_is_kept(tmp_path: Path) -> None:
+    file = tmp_path / "endpoints.yaml"
+    with origins(0, 0) as (one, two):
+        write(file, f"- {one}\n")
+        with proxy(tmp_path, FROM_FILE.replace("FILE", str(file))) as running:
+            assert addresses(running) == [one]
+            write(file, f"- {one}\n- address: {two}\n  wieght: 3\n")
+            eventually(lambda: not running.stats()["sources"]["app"]["is_good"], "the file to be refused")
+            assert f"{file}:3: [1].wieght" in running.stats()["sources"]["app"]["problem"]
+            assert running.log.count("keeps its endpoints") == 1
+            assert addresses(running) == [one]
+            write(file, f"- {one}\n- address: {two}\n  weight: 3\n")
+            eventually(lambda: addresses(running) == [one, two], "the right file to be taken")
+            file.unlink()
+            eventually(lambda: not running.stats()["sources"]["app"]["is_good"], "the file to be missed")
+            assert addresses(running) == [one, two]
+
+
+def test_what_a_file_says_is_changed_there_but_may_be_drained(tmp_path: Path) -> None:
+    file = tmp_path / "endpoints.yaml"
+    with origins(0, 0) as (one, two):
+        write(file, json.dumps([one, two]))
+        with proxy(tmp_path, FROM_FILE.replace("FILE", str(file))) as running:
+            for method, path in (("POST", PATH), ("DELETE", f"{PATH}/{one}"), ("PATCH", f"{PATH}/{one}")):
+                status, answer = admin(running, method, path, {"address": "127.0.0.1:1"})
+                assert (status, "change them there" in answer["message"]) == (409, True)
+            assert admin(running, "POST", f"{PATH}/{two}/drain")[0] == 200
+            replace_and_await(running, file, [two])
+            assert admin(running, "GET", PATH)[1]["endpoints"][0]["drain"] is True
+
+
+# DNS ----------------------------------------------------------------------------------------------------------------
+
+
+def from_dns(server: Nameserver, name: str) -> str:
+    return FROM_DNS.replace("NAME", name).replace("RESOLVER", server.address)
+
+
+def test_the_records_of_a_name_are_the_endpoints_and_the_last_good_ones_are_kept(tmp_path: Path) -> None:
+    with origins(0) as (one,), nameserver() as server:
+        port = one.rpartition(":")[2]
+        server.table = {("app.test", "A"): ["127.0.0.1"]}
+        with proxy(tmp_path, from_dns(server, f"dns://app.test:{port}")) as running:
+            assert addresses(running) == [one]
+            server.table = {("app.test", "A"): ["127.0.0.1"], ("app.test", "AAAA"): ["::1"]}
+            eventually(lambda: addresses(running) == [one, f"[::1]:{port}"], "both kinds of record")
+            server.table = {("app.test", "A"): ["127.0.0.1"]}
+            eventually(lambda: addresses(running) == [one], "the answer to change")
+            with load(running):
+                server.is_silent = True
+                eventually(lambda: not running.stats()["sources"]["app"]["is_good"], "the resolver to be missed")
+                assert addresses(running) == [one]
+                server.is_silent, server.table = False, {}
+                eventually(lambda: "no such name" in running.stats()["sources"]["app"]["problem"], "the name to go")
+                assert addresses(running) == [one]
+                for operation in ("/reload", "/restart"):
+                    assert admin(running, "POST", operation)[0] == 200
+                    assert addresses(running) == [one]
+            await_nothing_counted(running)
+
+
+def test_srv_records_say_port_and_weight(tmp_path: Path) -> None:
+    with origins(0, 0) as (one, two), nameserver() as server:
+        ports = [each.rpartition(":")[2] for each in (one, two)]
+        server.table = {
+            ("_http._tcp.app.test", "SRV"): [
+                f"0 {weight} {port} a.test." for weight, port in zip((1, 3), ports, strict=True)
+            ],
+            ("a.test", "A"): ["127.0.0.1"],
+        }
+        with proxy(tmp_path, from_dns(server, "dns+srv://_http._tcp.app.test")) as running:
+            assert {address: each["weight"] for address, each in running.endpoints().items()} == {one: 1, two: 3}
+            with load(running):
+                for number in range(20):
+                    serving, port = (one, two)[number % 2], ports[number % 2]
+                    server.table["_http._tcp.app.test", "SRV"] = [f"0 1 {port} a.test."]
+                    eventually(lambda: addresses(running) == [serving], "the answer to change")  # noqa: B023
+            await_nothing_counted(running)
+
+
+def test_a_name_without_an_answer_does_not_keep_the_proxy_from_serving(tmp_path: Path) -> None:
+    with origins(0) as (one,), nameserver() as server:
+        server.is_silent = True
+        text = from_dns(server, f"dns://app.test:{one.rpartition(':')[2]}")
+        with proxy(tmp_path, text) as running:
+            assert get(running).startswith(b"HTTP/1.1 503 ")
+            server.is_silent, server.table = False, {("app.test", "A"): ["127.0.0.1"]}
+            eventually(lambda: addresses(running) == [one], "the first answer")
+            assert get(running).startswith(b"HTTP/1.1 200 ")

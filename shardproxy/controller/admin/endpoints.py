@@ -61,6 +61,7 @@ class EndpointAnswers:
 
     async def add(self, request: web.Request) -> web.Response:
         async def make() -> Edit:
+            self._see_that_it_is_ours(request)
             endpoint = read_endpoint(await _text(request))
             return lambda present: (*present, endpoint)
 
@@ -68,6 +69,7 @@ class EndpointAnswers:
 
     async def patch(self, request: web.Request) -> web.Response:
         async def make() -> Edit:
+            self._see_that_it_is_ours(request)
             text = await _text(request)
             return _of_one(request, lambda one: with_keys(one, text))
 
@@ -82,6 +84,7 @@ class EndpointAnswers:
 
     async def remove(self, request: web.Request) -> web.Response:
         async def make() -> Edit:
+            self._see_that_it_is_ours(request)
             return _of_one(request, lambda one: None)
 
         return await self._answer(request, make)
@@ -98,6 +101,13 @@ class EndpointAnswers:
         except TimeoutError:
             return error(HTTPStatus.GATEWAY_TIMEOUT, "the supervisor has not answered; its log says what it is doing")
 
+    def _see_that_it_is_ours(self, request: web.Request) -> None:
+        """What a source says would be undone by its next word."""
+        cluster = self._changes.cluster(request.match_info["cluster"])
+        source = cluster.endpoints_file or (cluster.dns and cluster.dns.name)
+        if source:
+            raise Clash(f"the endpoints of cluster {cluster.name} come from {source}; change them there, or drain one")
+
     def _shown(self, cluster: Cluster) -> dict[str, Any]:
         stats = self._view.stats().clusters[cluster.name].endpoints
         group = group_of(Endpoint)
@@ -108,7 +118,7 @@ class EndpointAnswers:
         return {"cluster": cluster.name, "version": self._view.version, "endpoints": shown}
 
 
-_STATUS = {Unknown: HTTPStatus.NOT_FOUND, Clash: HTTPStatus.CONFLICT}
+_STATUS: dict[type[Exception], HTTPStatus] = {Unknown: HTTPStatus.NOT_FOUND, Clash: HTTPStatus.CONFLICT}
 
 
 def _of_one(request: web.Request, edit: Any) -> Edit:

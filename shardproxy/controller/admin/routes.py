@@ -20,7 +20,7 @@ from http import HTTPStatus
 from aiohttp import web
 
 from shardproxy.config.plain import to_plain
-from shardproxy.control.messages import Answer, Wish
+from shardproxy.control.messages import Wish
 from shardproxy.controller.admin.endpoints import add_endpoints
 from shardproxy.controller.admin.guard import Handler, only_from_here
 from shardproxy.controller.admin.reply import error, reply
@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 MOST_WORKERS = 512  # as `workers` in the file
 
 
-def application(view: View, wishes: Wishes) -> web.Application:
+def application(view: View, wishes: Wishes, endpoints: EndpointChanges) -> web.Application:
     """The admin interface of the proxy that `view` shows."""
     admin = web.Application(middlewares=[errors_as_json, only_from_here])
     answers = Answers(view)
@@ -46,17 +46,8 @@ def application(view: View, wishes: Wishes) -> web.Application:
     admin.router.add_post("/restart", changes.restart)
     admin.router.add_post("/drain", changes.drain)
     admin.router.add_post("/scale", changes.scale)
-    add_endpoints(admin, view, endpoint_changes(view, wishes))
+    add_endpoints(admin, view, endpoints)
     return admin
-
-
-def endpoint_changes(view: View, wishes: Wishes) -> EndpointChanges:
-    """The one path by which endpoints change."""
-
-    async def ask(found: bytes, version: int) -> Answer:
-        return await wishes.ask("endpoints", found=found, version=version)
-
-    return EndpointChanges(lambda: (view.config, view.version), ask)
 
 
 class Answers:
