@@ -18,7 +18,7 @@ from enum import Enum, auto
 
 from shardproxy.config.errors import ConfigErrors
 from shardproxy.config.load import load
-from shardproxy.config.schema import Config, worker_count
+from shardproxy.config.schema import Cluster, Config, Dns, worker_count
 from shardproxy.control.channel import MAX_DESCRIPTORS
 from shardproxy.control.found import overlaid
 from shardproxy.control.messages import Abort, Applied, Commit, Message, Prepare, Prepared, Refused
@@ -183,10 +183,14 @@ class Reload(Operation):
 
 
 def with_names_found(config: Config, present: Config) -> Config:
-    """What DNS has said last of the names that are in both: `config`, from the file, says none of it."""
-    known = {(one.name, one.dns): one.endpoints for one in present.clusters if one.dns is not None}
-    found = {one.name: known[one.name, one.dns] for one in config.clusters if (one.name, one.dns) in known}
-    return overlaid(config, found)
+    """What DNS has said last of the names that are in both, and the endpoints of files that are missing now."""
+    known = {_source(one): one.endpoints for one in present.clusters if one.dns or one.endpoints_file}
+    blank = [one for one in config.clusters if not one.endpoints]
+    return overlaid(config, {one.name: known[_source(one)] for one in blank if _source(one) in known})
+
+
+def _source(cluster: Cluster) -> tuple[str, Dns | None, str | None]:
+    return cluster.name, cluster.dns, cluster.endpoints_file
 
 
 def read(home: Household) -> Config:

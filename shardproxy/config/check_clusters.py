@@ -26,7 +26,7 @@ def endpoints_have_one_source(config: Config) -> Iterator[Finding]:
     for number, cluster in enumerate(config.clusters):
         found = [key for key in ("endpoints", "endpoints_file", "dns") if getattr(cluster, key)]
         if not found:
-            yield ("clusters", number, "endpoints"), "is missing"
+            yield ("clusters", number), "needs endpoints, endpoints_file or dns"
         elif len(found) > 1:
             yield ("clusters", number, found[1]), f"{found[0]} says what the endpoints are already; leave one out"
         if cluster.dns is not None and cluster.dns.min_ttl > cluster.dns.max_ttl:

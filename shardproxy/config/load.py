@@ -40,9 +40,11 @@ def endpoints_in(path: str) -> tuple[Endpoint, ...]:
 
 
 def with_files(config: Config) -> Config:
-    """With what is in the endpoints files of clusters.  Raises `ConfigErrors`."""
+    """With what is in the endpoints files of clusters, those that are there already.  Raises `ConfigErrors`."""
     clusters = (
-        replace(one, endpoints=endpoints_in(one.endpoints_file)) if one.endpoints_file else one
+        replace(one, endpoints=endpoints_in(one.endpoints_file))
+        if one.endpoints_file and FilePath(one.endpoints_file).exists()
+        else one
         for one in config.clusters
     )
     return replace(config, clusters=tuple(clusters))

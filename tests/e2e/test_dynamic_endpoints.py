@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.nameserver import Nameserver, nameserver
-from tests.proxykit import Proxy, eventually, exchange, origins, proxy
+from tests.proxykit import ROOT, Proxy, eventually, exchange, origins, proxy
 
 CONFIGURATION = """
 workers: 2
@@ -276,4 +276,36 @@ def test_a_name_without_an_answer_does_not_keep_the_proxy_from_serving(tmp_path:
             assert get(running).startswith(b"HTTP/1.1 503 ")
             server.is_silent, server.table = False, {("app.test", "A"): ["127.0.0.1"]}
             eventually(lambda: addresses(running) == [one], "the first answer")
+            assert get(running).startswith(b"HTTP/1.1 200 ")
+
+
+# The examples -------------------------------------------------------------------------------------------------------
+
+
+def example(name: str, *replacements: tuple[str, str]) -> str:
+    text = (ROOT / "configs" / name).read_text().replace("127.0.0.1:8080", "127.0.0.1:PORT")
+    for old, new in replacements:
+        assert old in text
+        text = text.replace(old, new)
+    return text
+
+
+def test_the_example_with_a_file_serves(tmp_path: Path) -> None:
+    file = tmp_path / "endpoints.yaml"
+    with origins(0) as (one,):
+        write(file, f"- {one}\n")
+        text = example("endpoints_file.yaml", ("${ENDPOINTS:-/etc/shardproxy/endpoints.yaml}", str(file)))
+        with proxy(tmp_path, text) as running:
+            assert get(running).startswith(b"HTTP/1.1 200 ")
+
+
+def test_the_example_with_dns_serves(tmp_path: Path) -> None:
+    with origins(0) as (one,), nameserver() as server:
+        server.table = {("localhost", "A"): ["127.0.0.1"]}
+        text = example(
+            "dns.yaml",
+            ("localhost:9001", f"localhost:{one.rpartition(':')[2]}"),
+            ("# resolver: 10.0.0.2:53 ", f"resolver: {server.address} "),
+        )
+        with proxy(tmp_path, text) as running:
             assert get(running).startswith(b"HTTP/1.1 200 ")
