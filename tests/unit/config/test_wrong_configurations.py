@@ -53,7 +53,8 @@ KEYS = [
     Wrong("merge key", END, END + "<<: {workers: 2}\n",
           f"10: '<<': there is no such key; known here: {TOP_KEYS}"),
     Wrong("key twice", END, END + "workers: 1\nworkers: 2\n", "11: workers: is there twice, first in line 10"),
-    Wrong("key missing", "    endpoints: " + ENDPOINTS + "\n", "", "6: clusters[0]: needs endpoints, endpoints_file or dns"),
+    Wrong("key missing", "    endpoints: " + ENDPOINTS + "\n", "",
+          "6: clusters[0]: needs endpoints, endpoints_file or dns"),
     Wrong("sections missing", GOOD, "workers: 2\n", "1: listeners: is missing\n1: clusters: is missing"),
     Wrong("no network", BEFORE_ROUTES, "    trusted_proxies: [10.0.0.256]\n" + BEFORE_ROUTES,
           "3: listeners[0].trusted_proxies[0]: '10.0.0.256' is not a network; "
