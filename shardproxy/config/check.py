@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 
 from shardproxy.config.check_clusters import (
+    adaptive_limits_make_sense,
     endpoints_have_one_source,
     health_checks_can_be_made,
     queues_can_fill,
@@ -89,6 +90,7 @@ _CHECKS: tuple[Callable[[Config], Iterator[Finding]], ...] = (
     endpoints_have_one_source,
     health_checks_can_be_made,
     queues_can_fill,
+    adaptive_limits_make_sense,
     retries_make_sense,
 )
 

@@ -8,6 +8,17 @@ from shardproxy.config.findings import Finding
 from shardproxy.config.schema import Cluster, Config, HealthCheck
 
 
+def adaptive_limits_make_sense(config: Config) -> Iterator[Finding]:
+    for number, cluster in enumerate(config.clusters):
+        adaptive, path = cluster.adaptive, ("clusters", number, "adaptive")
+        if adaptive is None:
+            continue
+        if not adaptive.min <= adaptive.start <= adaptive.max:
+            yield (*path, "start"), f"must be from min ({adaptive.min}) to max ({adaptive.max})"
+        if adaptive.policy == "aimd" and adaptive.latency is None:
+            yield path, "aimd needs latency, such as latency: 200ms"
+
+
 def health_checks_can_be_made(config: Config) -> Iterator[Finding]:
     for number, cluster in enumerate(config.clusters):
         if cluster.health_check is not None:

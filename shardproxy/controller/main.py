@@ -16,6 +16,7 @@ import uvloop
 
 from shardproxy.control.messages import Answer, Drain, Drained, Ready, Stop
 from shardproxy.control.seat import ADMIN, Seat
+from shardproxy.controller.adaptive import AdaptiveLimits
 from shardproxy.controller.admin.server import AdminServer
 from shardproxy.controller.discovery.changes import Changes
 from shardproxy.controller.discovery.watching import Discovery
@@ -57,10 +58,12 @@ class Controller:
         self._orders = Orders(seat, view)
         self._health = Health(seat.segment)
         self._outliers = Outliers(seat.segment)
+        self._adaptive = AdaptiveLimits(seat.segment)
         changes = changes_of(view, self._orders.wishes)
         view.discovery = self._discovery = Discovery(changes)
-        view.followers += [self._health.follow, self._outliers.follow, self._discovery.follow]
-        self._followers = tuple(view.followers)
+        followers = [self._health.follow, self._outliers.follow, self._adaptive.follow, self._discovery.follow]
+        self._followers = followers
+        view.followers += followers
         self._admin = AdminServer(view, self._orders.wishes, changes)
 
     async def run(self) -> None:
@@ -77,6 +80,7 @@ class Controller:
     async def _leave(self, word: Drain | Stop) -> None:
         self._health.stop()
         self._outliers.stop()
+        self._adaptive.stop()
         self._discovery.stop()
         if self._orders.is_orphan:
             await self._see_the_workers_off()

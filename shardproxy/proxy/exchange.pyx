@@ -23,6 +23,7 @@ from shardproxy.http1.names cimport METHOD_CONNECT, is_idempotent
 from shardproxy.shm.clock cimport now_ns
 from shardproxy.shm.metrics cimport count, observe_ns
 from .introduction cimport ask_upgrade, describe_hops
+from .priority cimport rank_of
 from .process cimport REQUEST_ID_LENGTH
 
 cdef enum:
@@ -104,6 +105,10 @@ cdef class Exchange:
         """An endpoint for this try.  When all are full, or others wait already, it waits with them if the cluster has a
         queue."""
         cdef int endpoint = FULL
+        if (self.cluster.balancing.adaptive != NULL and self.cluster.queue is None
+                and self.cluster.balancing.is_short_for(rank_of(self.route, self.request))):
+            self.refuse(Fault.SHED, OVERFLOW_RETRY_S)
+            return
         if self.cluster.queue is None or not self.cluster.queue.is_busy():
             endpoint = self.pick()
         if endpoint >= 0:
