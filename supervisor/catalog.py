@@ -126,6 +126,7 @@ def _of_cluster(cluster: Cluster) -> Iterator[Entry]:
         key = cluster.name, str(endpoint.address)
         yield SlotKind.GAUGE, names.endpoint_active(*key)
         yield SlotKind.GAUGE, names.endpoint_connections(*key)
+        yield SlotKind.GAUGE, names.endpoint_held(*key)
         yield SlotKind.COUNTER, names.endpoint_requests(*key)
         yield SlotKind.COUNTER, names.endpoint_failures(*key)
         yield SlotKind.COUNTER, names.endpoint_unreached(*key)

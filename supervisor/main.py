@@ -33,6 +33,7 @@ from shardproxy.supervisor import descriptors, succession, systemd
 from shardproxy.supervisor import record as records
 from shardproxy.supervisor.care import DRAIN_GRACE_NS, Care
 from shardproxy.supervisor.children import Entries
+from shardproxy.supervisor.endpoints import Endpoints
 from shardproxy.supervisor.helm import Helm
 from shardproxy.supervisor.herald import Herald
 from shardproxy.supervisor.memory import SUPERVISOR_ROW
@@ -182,6 +183,7 @@ class Supervisor:
             "reload": lambda request: Reload(home, care, self._scale),
             "restart": lambda request: Restart(home, care, request),
             "recycle": lambda request: Recycle(home, care, request.subject or home.workers[0]),
+            "endpoints": lambda request: Endpoints(home, care, self._scale, request),
             "scale": lambda request: Scale(home, care, herald, request.workers or 0),
         }
 

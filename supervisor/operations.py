@@ -62,7 +62,8 @@ class Operation:
 class Request:
     """Who asked for what: `post` and `id` of the controller's message, or a signal (no post).
 
-    `subject` is the post that is to be recycled, which only the supervisor itself asks for.
+    `found` and `version` are as in `Ask`; `subject` is the post that is to be recycled, which only the supervisor
+    itself asks for.
     """
 
     what: Wish | Literal["recycle"]
@@ -70,6 +71,13 @@ class Request:
     post: Post | None = None
     id: int = NEWS
     subject: Post | None = None
+    found: bytes = b""
+    version: int = 0
+
+    @property
+    def is_quiet(self) -> bool:
+        """It may come many times a second: one line in the log, and no news for operators."""
+        return self.what == "endpoints"
 
 
 Makers = dict[str, Callable[[Request], Operation]]
@@ -133,7 +141,7 @@ class Operations:
 
     def heard(self, post: Post, message: Message) -> None:
         if isinstance(message, Ask):
-            self.ask(Request(message.what, message.workers, post, message.id))
+            self.ask(Request(message.what, message.workers, post, message.id, None, message.found, message.version))
         elif self._operation is not None:
             self._operation.heard(post, message)
 
@@ -144,7 +152,7 @@ class Operations:
     # Inside --------------------------------------------------------------------------------------------------------
 
     def _begin(self, request: Request, now_ns: int) -> None:
-        logger.info("%s begins", request.what)
+        logger.log(logging.DEBUG if request.is_quiet else logging.INFO, "%s begins", request.what)
         self._herald.begins(request.what)
         self._request = request
         self._operation = self._makers[request.what](request)
@@ -160,5 +168,5 @@ class Operations:
         logger.log(logging.INFO if outcome.is_done else logging.ERROR, "%s: %s", request.what, outcome.text)
         if request.post is not None:
             self._care.tell(request.post, Answer(request.id, outcome.is_done, outcome.text))
-        for controller in self._home.controllers:
+        for controller in self._home.controllers if not request.is_quiet else []:
             self._care.tell(controller, Answer(NEWS, outcome.is_done, f"{request.what}: {outcome.text}"))

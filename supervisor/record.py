@@ -36,7 +36,7 @@ class ChildRecord(msgspec.Struct, frozen=True):
 
 class Record(msgspec.Struct, frozen=True):
     """`config` is to be served next, `former_config` is being served by `workers` workers; `asker` (pid and id) is to
-    be told of the outcome."""
+    be told of the outcome.  `edited` are the clusters whose endpoints in `former_config` are not those of the file."""
 
     pid: int
     generation: int
@@ -51,6 +51,7 @@ class Record(msgspec.Struct, frozen=True):
     workers: int
     asker: tuple[int, int] | None
     bells: tuple[int, ...] = ()
+    edited: tuple[str, ...] = ()
 
     def descriptors(self) -> Iterator[int]:
         """All that must stay open."""

@@ -99,6 +99,7 @@ class Restart(Operation):
             workers=len(home.workers),
             asker=self._asker(),
             bells=home.memory.bells,
+            edited=tuple(sorted(home.edited)),
         )
 
     def _asker(self) -> tuple[int, int] | None:

@@ -18,14 +18,16 @@ from enum import Enum, auto
 
 from shardproxy.config.errors import ConfigErrors
 from shardproxy.config.load import load
-from shardproxy.config.schema import Config, worker_count
+from shardproxy.config.schema import Cluster, Config, Dns, worker_count
 from shardproxy.control.channel import MAX_DESCRIPTORS
+from shardproxy.control.found import overlaid
 from shardproxy.control.messages import Abort, Applied, Commit, Message, Prepare, Prepared, Refused
 from shardproxy.control.plan import Plan
 from shardproxy.observe import log
 from shardproxy.shm.slots import Slots, SlotsFull
-from shardproxy.supervisor import catalog, descriptors
+from shardproxy.supervisor import descriptors
 from shardproxy.supervisor.care import Care, condemn
+from shardproxy.supervisor.freeing import assign
 from shardproxy.supervisor.operations import Operation, Outcome
 from shardproxy.supervisor.sockets import BindError, Change
 from shardproxy.supervisor.state import Household, Post
@@ -112,10 +114,10 @@ class Reload(Operation):
             self._prepare(now_ns)
 
     def _prepare(self, now_ns: int) -> None:
-        config = read(self._home)
+        config = self._wanted()
         slots = Slots.restored(self._home.memory.segment.capacities, self._home.slots.in_order())
         try:
-            catalog.assign(config, slots)
+            assign(config, slots, self._home)
             self._change = self._home.sockets.prepare(config)
         except (SlotsFull, BindError) as error:
             raise Refusal(str(error)) from None
@@ -125,6 +127,10 @@ class Reload(Operation):
         if len(self._change.names) >= MAX_DESCRIPTORS:
             raise Refusal(f"{len(self._change.names)} listeners are new; at most {MAX_DESCRIPTORS - 1} can be at once")
         self._send()
+
+    def _wanted(self) -> Config:
+        """The configuration that is to be served.  Raises `Refusal`."""
+        return read(self._home)
 
     def _send(self) -> None:
         try:
@@ -140,6 +146,7 @@ class Reload(Operation):
     def _commit(self, now_ns: int) -> None:
         home, plan = self._home, self._plan
         home.config, home.slots, home.version = plan.config, plan.slots, plan.version
+        home.edited = frozenset()
         home.sockets.commit(self._change)
         if home.identity is not None:
             home.sockets.give_files_to(home.identity)
@@ -175,12 +182,23 @@ class Reload(Operation):
             self._home.sockets.abandon(self._change)
 
 
+def with_names_found(config: Config, present: Config) -> Config:
+    """What DNS has said last of the names that are in both, and the endpoints of files that are missing now."""
+    known = {_source(one): one.endpoints for one in present.clusters if one.dns or one.endpoints_file}
+    blank = [one for one in config.clusters if not one.endpoints]
+    return overlaid(config, {one.name: known[_source(one)] for one in blank if _source(one) in known})
+
+
+def _source(cluster: Cluster) -> tuple[str, Dns | None, str | None]:
+    return cluster.name, cluster.dns, cluster.endpoints_file
+
+
 def read(home: Household) -> Config:
     """The file as it is now.  Raises `Refusal` when it is wrong, or asks for what only a restart can do."""
     if home.path is None:
         raise Refusal("the proxy was not started with a file")
     try:
-        config = load(home.path)
+        config = with_names_found(load(home.path), home.config)
     except ConfigErrors as errors:
         raise Refusal(str(errors)) from None
     for key, was, wanted in (

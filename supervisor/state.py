@@ -81,7 +81,8 @@ class Post:
 class Household:
     """All of it together.  `close` gives it back.
 
-    `change` is what the sockets of another configuration are to be, while its workers come up beside the former ones.
+    `edited` are the clusters whose endpoints are not those of the file.  `change` is what the sockets of another
+    configuration are to be, while its workers come up beside the former ones.
     `posts` are to be filled; `leaving` are those whose children are on their way out and will have no successors: of a
     former generation, or scaled away.
     """
@@ -97,6 +98,7 @@ class Household:
         self.version = 1
         self.identity = Identity.find(config.user) if config.user else None
         self.is_changing = False
+        self.edited: frozenset[str] = frozenset()
         self.change: Change | None = None
         self.leaving: list[Post] = []
         self.posts: list[Post] = []

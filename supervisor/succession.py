@@ -24,6 +24,7 @@ from shardproxy.shm.slots import Slots, SlotsFull
 from shardproxy.supervisor import catalog
 from shardproxy.supervisor import record as records
 from shardproxy.supervisor.care import DRAIN_GRACE_NS, Care, condemn
+from shardproxy.supervisor.endpoints import carried_over
 from shardproxy.supervisor.herald import Herald
 from shardproxy.supervisor.memory import Memory
 from shardproxy.supervisor.operations import Operation, Outcome
@@ -61,10 +62,12 @@ def adopt(record: Record) -> tuple[Household, Former]:
     """
     config = decode(record.config)
     former = _former(record, config)
+    config = carried_over(config, former.config, frozenset(record.edited))
     memory, slots = _memory(record, config, former)
     sockets = Sockets(former.config, former.workers, record.inherited())
     path = Path(record.path) if record.path else None
     home = Household(config, path, memory, slots, sockets)
+    home.edited = frozenset(record.edited)
     home.generation, home.version, home.phase = record.generation, record.version, Phase.SERVING
     # As many as there were at least: if fewer are wanted, scaling down afterwards empties their queues.
     home.set_workers(max(former.workers, worker_count(config)))

@@ -74,7 +74,8 @@ class Builder:
             if (name := word.text) in first:
                 self.places.note((*path, name), f"is there twice, first in line {first[name]}", line=word.line)
             elif name in group.keys:
-                values[name] = self._field(value, group.keys[name], path)
+                key = _meant(group.keys[name], value, group)
+                values[key.name] = self._field(value, key, path)
             else:
                 self.places.note((*path, name), _unknown(name, group), line=word.line)
             first.setdefault(name, word.line)
@@ -187,6 +188,11 @@ def _flag(text: str) -> bool:
     if text not in ("true", "false"):
         raise ValueError(f"{quote(text)} is not true or false")
     return text == "true"
+
+
+def _meant(key: Key, value: Node, group: Group) -> Key:
+    """Another key, if a single word is written where that one's stands for it."""
+    return group.keys[key.lone] if key.lone and isinstance(value, Scalar) and "://" in value.text else key
 
 
 def _unknown(name: str, group: Group) -> str:

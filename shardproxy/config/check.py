@@ -8,7 +8,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 
-from shardproxy.config.check_clusters import adaptive_limits_make_sense, health_checks_can_be_made, queues_can_fill
+from shardproxy.config.check_clusters import (
+    adaptive_limits_make_sense,
+    endpoints_have_one_source,
+    health_checks_can_be_made,
+    queues_can_fill,
+)
 from shardproxy.config.check_limits import (
     buckets_fill_in_time,
     costs_can_be_met,
@@ -82,6 +87,7 @@ _CHECKS: tuple[Callable[[Config], Iterator[Finding]], ...] = (
     keys_are_of_use,
     costs_can_be_met,
     routes_have_few_limits,
+    endpoints_have_one_source,
     health_checks_can_be_made,
     queues_can_fill,
     adaptive_limits_make_sense,

@@ -34,6 +34,17 @@ def queues_can_fill(config: Config) -> Iterator[Finding]:
             yield ("clusters", number, "queue"), "nobody ever waits: no max_requests, no max_connections"
 
 
+def endpoints_have_one_source(config: Config) -> Iterator[Finding]:
+    for number, cluster in enumerate(config.clusters):
+        found = [key for key in ("endpoints", "endpoints_file", "dns") if getattr(cluster, key)]
+        if not found:
+            yield ("clusters", number), "needs endpoints, endpoints_file or dns"
+        elif len(found) > 1:
+            yield ("clusters", number, found[1]), f"{found[0]} says what the endpoints are already; leave one out"
+        if cluster.dns is not None and cluster.dns.min_ttl > cluster.dns.max_ttl:
+            yield ("clusters", number, "dns", "max_ttl"), "must not be less than min_ttl"
+
+
 def _unusable(check: HealthCheck, cluster: Cluster) -> Iterator[tuple[str, str]]:
     if check.type == "tcp":
         for key in ("host", "body"):

@@ -7,12 +7,14 @@ from typing import Annotated, ClassVar, Literal
 from msgspec import Meta
 
 from shardproxy.config.adaptive import Adaptive
+from shardproxy.config.discovery import Dns as Dns
 from shardproxy.config.health import HealthCheck, OutlierDetection
 from shardproxy.config.words import (
     MINUTE,
     SECOND,
     Bind,
     Count,
+    File,
     Name,
     Percent,
     Timeout,
@@ -41,6 +43,7 @@ class Endpoint(Words, frozen=True, kw_only=True):
     address: Annotated[Bind, says("Where to connect.")]
     weight: Annotated[int, Meta(ge=1, le=1000), says("Its share relative to the others'.")] = 1
     max_requests: Annotated[Count | None, says("Requests at a time, over all workers together.")] = None
+    drain: Annotated[bool, says("Give it no new requests; those under way finish.")] = False
 
 
 class RetryBudget(Words, frozen=True, kw_only=True):
@@ -63,7 +66,7 @@ class Queue(Words, frozen=True, kw_only=True):
 class Cluster(Words, frozen=True, kw_only=True):
     """Servers that answer the same requests, and how they share them."""
 
-    later: ClassVar[frozenset[str]] = frozenset({"discovery", "tls"})
+    later: ClassVar[frozenset[str]] = frozenset({"tls"})
 
     name: Annotated[Name, says("What routes call it.")]
     balance: Annotated[
@@ -73,7 +76,16 @@ class Cluster(Words, frozen=True, kw_only=True):
             later=frozenset({"ring_hash", "maglev"}),
         ),
     ] = "least_connection"
-    endpoints: Annotated[tuple[Endpoint, ...], says("Its servers.", least=1)]
+    endpoints: Annotated[
+        tuple[Endpoint, ...], says("Its servers; or one word, which is taken for `dns`.", least=1, lone="dns")
+    ] = ()
+    endpoints_file: Annotated[
+        File | None,
+        says("A file with a list as `endpoints`, read again whenever it is replaced.", otherwise="none is read"),
+    ] = None
+    dns: Annotated[Dns | None, says("A name in DNS whose records are its servers.", otherwise="none is asked for")] = (
+        None
+    )
     connect_timeout: Annotated[Timeout, says("How long to wait for a connection to an endpoint.")] = 5 * SECOND
     max_connections: Annotated[
         Count | None,

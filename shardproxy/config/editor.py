@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from shardproxy.config.plain import plain
-from shardproxy.config.schema import Config, Match
+from shardproxy.config.schema import Cluster, Config, Match
 from shardproxy.config.shapes import (
     Choice,
     Counted,
@@ -47,12 +47,17 @@ def _definition(group: Group, definitions: dict[str, Any]) -> dict[str, Any]:
     }
     if group.struct is Match:
         schema["oneOf"] = [{"required": ["prefix"]}, {"required": ["path"]}]
+    if group.struct is Cluster:
+        schema["oneOf"] = [{"required": [key]} for key in ("endpoints", "endpoints_file", "dns")]
     return schema
 
 
 def _property(key: Key, definitions: dict[str, Any]) -> dict[str, Any]:
     description = f"{key.description} Without it: {key.otherwise}." if key.otherwise else key.description
-    schema = {"description": description, **_schema(key.shape, definitions)}
+    shape = _schema(key.shape, definitions)
+    if key.lone:
+        shape = {"anyOf": [shape, {"type": "string", "pattern": f"://|{_REFERENCE}"}]}
+    schema = {"description": description, **shape}
     if not key.required and key.default not in (None, (), "") and not isinstance(key.shape, Group):
         schema["default"] = plain(key.default, key.shape)
     return schema

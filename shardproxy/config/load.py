@@ -13,8 +13,9 @@ from shardproxy.config import yaml_lines
 from shardproxy.config.build import Builder
 from shardproxy.config.check import check
 from shardproxy.config.errors import ConfigError, ConfigErrors, Misread
+from shardproxy.config.fragments import read_endpoints
 from shardproxy.config.places import MAX_ERRORS, Note, Path, Places, TooMany, path_text
-from shardproxy.config.schema import Config
+from shardproxy.config.schema import Config, Endpoint
 from shardproxy.config.shapes import group_of
 
 MAX_FILE_BYTES = 4 << 20
@@ -27,7 +28,26 @@ def load(path: str | os.PathLike[str], environ: Mapping[str, str] = os.environ) 
         text = _text(FilePath(path))
     except Misread as error:
         raise ConfigErrors([ConfigError(file, error.line, "", error.sentence)]) from None
-    return parse(text, file, environ)
+    return with_files(parse(text, file, environ))
+
+
+def endpoints_in(path: str) -> tuple[Endpoint, ...]:
+    """The list in an endpoints file.  Raises `ConfigErrors`."""
+    try:
+        return read_endpoints(_text(FilePath(path)), path)
+    except Misread as error:
+        raise ConfigErrors([ConfigError(path, error.line, "", error.sentence)]) from None
+
+
+def with_files(config: Config) -> Config:
+    """With what is in the endpoints files of clusters, those that are there already.  Raises `ConfigErrors`."""
+    clusters = (
+        replace(one, endpoints=endpoints_in(one.endpoints_file))
+        if one.endpoints_file and FilePath(one.endpoints_file).exists()
+        else one
+        for one in config.clusters
+    )
+    return replace(config, clusters=tuple(clusters))
 
 
 def parse(text: str, file: str, environ: Mapping[str, str] = os.environ) -> Config:

@@ -15,6 +15,7 @@ from shardproxy.config.clusters import Cluster as Cluster
 from shardproxy.config.clusters import Endpoint as Endpoint
 from shardproxy.config.clusters import Keepalive as Keepalive
 from shardproxy.config.clusters import RetryBudget as RetryBudget
+from shardproxy.config.discovery import Dns as Dns
 from shardproxy.config.health import HealthCheck as HealthCheck
 from shardproxy.config.health import OutlierDetection as OutlierDetection
 from shardproxy.config.limits import LimitCost as LimitCost

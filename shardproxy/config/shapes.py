@@ -98,12 +98,15 @@ class Group:
 
 @dataclass(frozen=True)
 class Key:
+    """`lone` is the key that a single word in this one's place is meant for."""
+
     name: str
     shape: Shape
     description: str
     required: bool
     default: Any = None
     otherwise: str = ""
+    lone: str | None = None
 
 
 Shape: TypeAlias = Word | Whole | Choice | Flag | Many | Maybe | Either | Counted | Group
@@ -129,7 +132,8 @@ def _key(field: inspect.Field) -> Key:
     default = None if field.required else field.default
     if field.default_factory is not msgspec.NODEFAULT:
         default = field.default_factory()
-    return Key(field.name, _shape(field.type, {}), description, field.required, default, otherwise)
+    lone = (field.type.extra or {}).get("lone")
+    return Key(field.name, _shape(field.type, {}), description, field.required, default, otherwise, lone)
 
 
 def _shape(kind: inspect.Type, extra: Mapping[str, Any]) -> Shape:

@@ -23,7 +23,7 @@ from typing import Literal
 
 import msgspec
 
-Wish = Literal["reload", "restart", "drain", "scale"]
+Wish = Literal["reload", "restart", "drain", "scale", "endpoints"]
 
 
 class Ready(msgspec.Struct, frozen=True, tag=True):
@@ -99,12 +99,17 @@ class Applied(msgspec.Struct, frozen=True, tag=True):
 class Ask(msgspec.Struct, frozen=True, tag=True):
     """Controller to supervisor: an operator wants `what`; `workers` is the number for `scale`.
 
+    For `endpoints`, `found` holds what clusters are to have from now on (`control.found`), made from configuration
+    `version`; if another one is served by then, it is refused.
+
     Exactly one `Answer` with the same `id` follows, unless the supervisor ends before.
     """
 
     id: int
     what: Wish
     workers: int | None = None
+    found: bytes = b""
+    version: int = 0
 
 
 class Answer(msgspec.Struct, frozen=True, tag=True):

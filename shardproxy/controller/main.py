@@ -14,14 +14,17 @@ import time
 
 import uvloop
 
-from shardproxy.control.messages import Drain, Drained, Ready, Stop
+from shardproxy.control.messages import Answer, Drain, Drained, Ready, Stop
 from shardproxy.control.seat import ADMIN, Seat
 from shardproxy.controller.adaptive import AdaptiveLimits
 from shardproxy.controller.admin.server import AdminServer
+from shardproxy.controller.discovery.changes import Changes
+from shardproxy.controller.discovery.watching import Discovery
 from shardproxy.controller.health import Health
 from shardproxy.controller.orders import Orders
 from shardproxy.controller.outliers import Outliers
 from shardproxy.controller.view import View
+from shardproxy.controller.wishes import Wishes
 from shardproxy.shm.rows import Kind, Rows, State
 
 logger = logging.getLogger(__name__)
@@ -56,9 +59,12 @@ class Controller:
         self._health = Health(seat.segment)
         self._outliers = Outliers(seat.segment)
         self._adaptive = AdaptiveLimits(seat.segment)
-        self._followers = [self._health.follow, self._outliers.follow, self._adaptive.follow]
-        view.followers += self._followers
-        self._admin = AdminServer(view, self._orders.wishes)
+        changes = changes_of(view, self._orders.wishes)
+        view.discovery = self._discovery = Discovery(changes)
+        followers = [self._health.follow, self._outliers.follow, self._adaptive.follow, self._discovery.follow]
+        self._followers = followers
+        view.followers += followers
+        self._admin = AdminServer(view, self._orders.wishes, changes)
 
     async def run(self) -> None:
         self._orders.listen()
@@ -75,6 +81,7 @@ class Controller:
         self._health.stop()
         self._outliers.stop()
         self._adaptive.stop()
+        self._discovery.stop()
         if self._orders.is_orphan:
             await self._see_the_workers_off()
         self._rows.set_state(self._seat.row, State.DRAINING)
@@ -98,6 +105,15 @@ class Controller:
         rows = self._rows
         used = [row for row in range(self._seat.segment.rows_used) if rows.state(row) is not State.GONE]
         return [rows.pid(row) for row in used if rows.kind(row) is Kind.WORKER]
+
+
+def changes_of(view: View, wishes: Wishes) -> Changes:
+    """The one path by which endpoints change."""
+
+    async def ask(found: bytes, version: int) -> Answer:
+        return await wishes.ask("endpoints", found=found, version=version)
+
+    return Changes(lambda: (view.config, view.version), ask)
 
 
 def _is_alive(pid: int) -> bool:

@@ -159,6 +159,18 @@ class RateLimitStats(msgspec.Struct, frozen=True, kw_only=True):
     """None where all requests share one bucket."""
 
 
+class SourceStats(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a cluster's endpoints come from."""
+
+    source: str
+    """A file, or a name in DNS."""
+    is_good: bool
+    problem: str
+    """Why the endpoints stay as they are; empty when the source is right."""
+    answer_age_s: float | None
+    """Since it was right the last time; none before."""
+
+
 class Stats(msgspec.Struct, frozen=True, kw_only=True):
     """The whole answer. Listeners, clusters and rate limits stand under their names."""
 
@@ -189,3 +201,5 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
     listeners: dict[str, ListenerStats]
     clusters: dict[str, ClusterStats]
     rate_limits: dict[str, RateLimitStats]
+    sources: dict[str, SourceStats] = {}
+    """Of endpoints, by cluster."""

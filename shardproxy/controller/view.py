@@ -6,10 +6,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from msgspec.structs import replace
+
 from shardproxy.config.schema import Config
 from shardproxy.control.messages import Answer
 from shardproxy.control.plan import Plan
 from shardproxy.control.seat import Seat
+from shardproxy.controller.discovery.watching import Discovery
 from shardproxy.controller.readiness import why_not_ready
 from shardproxy.controller.reading import read
 from shardproxy.controller.resources import Resources
@@ -28,6 +31,7 @@ class View:
     version: int
     resources: Resources
     followers: list[Callable[[Config, Slots], None]] = field(default_factory=list)
+    discovery: Discovery | None = None
     _news: Answer | None = None
     _news_ns: int = 0
 
@@ -46,10 +50,12 @@ class View:
         self._news, self._news_ns = news, time.monotonic_ns()
 
     def why_not_ready(self) -> str | None:
-        return why_not_ready(self.segment, self.segment.workers_wanted)
+        reason = why_not_ready(self.segment, self.segment.workers_wanted)
+        return reason or (self.discovery.why_not_ready() if self.discovery is not None else None)
 
     def stats(self) -> Stats:
-        return read(self.segment, self.slots, self.config, self.version, self.resources, self._last_operation())
+        stats = read(self.segment, self.slots, self.config, self.version, self.resources, self._last_operation())
+        return replace(stats, sources=self.discovery.stats()) if self.discovery is not None else stats
 
     def _last_operation(self) -> LastOperation | None:
         if self._news is None:

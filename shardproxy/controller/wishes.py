@@ -40,8 +40,8 @@ class Wishes:
     def __repr__(self) -> str:
         return f"<Wishes open={len(self._open)}{' closed' if self._closed else ''}>"
 
-    async def ask(self, what: Wish, workers: int | None = None) -> Answer:
-        """Raises `NotNow`, or `TimeoutError` after two minutes."""
+    async def ask(self, what: Wish, workers: int | None = None, found: bytes = b"", version: int = 0) -> Answer:
+        """As in `Ask`.  Raises `NotNow`, or `TimeoutError` after two minutes."""
         if self._closed is not None:
             raise NotNow(self._closed)
         if len(self._open) >= MAX_OPEN:
@@ -49,7 +49,7 @@ class Wishes:
         number = next(self._ids)
         self._open[number] = self._loop.create_future()
         try:
-            self._hand_on(Ask(number, what, workers))
+            self._hand_on(Ask(number, what, workers, found, version))
             async with asyncio.timeout(PATIENCE_S):
                 return await self._open[number]
         finally:

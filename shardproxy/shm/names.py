@@ -28,6 +28,11 @@ def endpoint_connections(cluster: str, address: str) -> str:
     return _series("endpoint_connections", cluster=cluster, address=address)
 
 
+def endpoint_held(cluster: str, address: str) -> str:
+    """Gauge: configurations in workers that still know an endpoint; its slots are nobody else's until it is 0."""
+    return _series("endpoint_held", cluster=cluster, address=address)
+
+
 def endpoint_requests(cluster: str, address: str) -> str:
     """Counter: requests sent to an endpoint."""
     return _series("endpoint_requests", cluster=cluster, address=address)

@@ -7,6 +7,9 @@ from enum import StrEnum
 
 from shardproxy.shm.layout import Capacities
 
+# In the place of a name whose slot has been given back.
+FREE = ""
+
 
 class SlotKind(StrEnum):
     """What a slot holds; each kind is numbered by itself."""
@@ -30,7 +33,7 @@ class UnknownSlot(LookupError):
 
 
 class Slots:
-    """Slot numbers by name. A name keeps its number for as long as the segment lives.
+    """Slot numbers by name. A name keeps its number until it is given back, or for as long as the segment lives.
 
     One writer: the supervisor, before it forks; the others inherit what it assigned and only look up. `seal` in a
     child turns a forgotten name into an error; otherwise it would get a number that means another thing elsewhere.
@@ -48,6 +51,7 @@ class Slots:
             SlotKind.WORD: capacities.words,
         }
         self._numbers: dict[SlotKind, dict[str, int]] = {kind: {} for kind in SlotKind}
+        self._free: dict[SlotKind, list[int]] = {kind: [] for kind in SlotKind}
         self._sealed = False
         self.most_keys = capacities.keys
         """The most places that a table can have."""
@@ -57,12 +61,17 @@ class Slots:
         """What another process has assigned: the names of each kind, in the order of their slots."""
         slots = cls(capacities)
         for kind, found in names.items():
-            slots._numbers[kind] = {name: slot for slot, name in enumerate(found)}
+            slots._numbers[kind] = {name: slot for slot, name in enumerate(found) if name != FREE}
+            slots._free[kind] = [slot for slot, name in enumerate(found) if name == FREE]
         return slots
 
     def in_order(self) -> dict[SlotKind, tuple[str, ...]]:
-        """All names by kind, in the order of their slots: what `restored` takes."""
-        return {kind: tuple(numbers) for kind, numbers in self._numbers.items()}
+        """All names by kind, in the order of their slots, `FREE` where one was given back: what `restored` takes."""
+        found = {kind: [FREE] * (len(numbers) + len(self._free[kind])) for kind, numbers in self._numbers.items()}
+        for kind, numbers in self._numbers.items():
+            for name, slot in numbers.items():
+                found[kind][slot] = name
+        return {kind: tuple(each) for kind, each in found.items()}
 
     def __repr__(self) -> str:
         used = " ".join(f"{kind}={len(self._numbers[kind])}/{self._capacity[kind]}" for kind in SlotKind)
@@ -104,6 +113,10 @@ class Slots:
         """All names of a kind with their slots, in the order they were assigned; a copy."""
         return dict(self._numbers[SlotKind(kind)])
 
+    def give_back(self, kind: SlotKind, name: str) -> None:
+        """The slot of `name` may be another's.  Nobody may use it any more, and its cells must be zero."""
+        self._free[kind].append(self._numbers[kind].pop(name))
+
     def seal(self) -> None:
         """Assign no new name from now on."""
         self._sealed = True
@@ -114,8 +127,10 @@ class Slots:
         if slot is None:
             if self._sealed:
                 raise UnknownSlot(f"no {kind} is called {name}; the supervisor assigns all names before it forks")
-            slot = len(numbers)
+            free = self._free[kind]
+            slot = free[-1] if free else len(numbers)
             if slot >= self._capacity[kind]:
                 raise SlotsFull(f"the shared memory has room for {slot} {kind}s and all are taken; {name} finds none")
+            del free[-1:]
             numbers[name] = slot
         return slot

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 
-from shardproxy.balancing.cluster import AdaptiveCap, Cluster, EndpointSpec, Health
+from shardproxy.balancing.cluster import AdaptiveCap, EndpointSpec, Health
 from shardproxy.config import schema
 from shardproxy.proxy.pool import EndpointPool
 from shardproxy.proxy.queue import Queue, QueueNumbers
@@ -14,6 +14,7 @@ from shardproxy.shm import names
 from shardproxy.shm.decisions import Decisions
 from shardproxy.shm.slots import Slots
 from shardproxy.shm.words import Words
+from shardproxy.worker.held import Held, HeldCluster
 from shardproxy.worker.snapshot import PoolKey, Snapshot, Worksite
 
 PROXY_VERSIONS = {None: 0, "v1": 1, "v2": 2}
@@ -30,16 +31,16 @@ class ClusterBuilder:
 
     def cluster(self, cluster: schema.Cluster) -> ClusterRuntime:
         """The former one, if nothing of it has changed: the turn of a round robin goes on where it was."""
-        pools = [self.pool(cluster, endpoint) for endpoint in cluster.endpoints]
+        pools = [self.pool(cluster, endpoint) for endpoint in in_use(cluster)]
         for pool in pools:
             pool.siblings = pools
         return self.former.clusters.get(cluster) or self.new_cluster(cluster, pools)
 
     def new_cluster(self, cluster: schema.Cluster, pools: list[EndpointPool]) -> ClusterRuntime:
         slots = self.slots
-        balancing = Cluster(
+        balancing = HeldCluster(
             self.site.gauges,
-            [self.endpoint(cluster.name, endpoint) for endpoint in cluster.endpoints],
+            [self.endpoint(cluster.name, endpoint) for endpoint in in_use(cluster)],
             policy=cluster.balance,
             requests=slots.gauge(names.cluster_requests(cluster.name)),
             requests_cap=cluster.max_requests,
@@ -47,7 +48,11 @@ class ClusterBuilder:
             health=self.health(cluster),
             adaptive=self.adaptive(cluster),
         )
-        metrics = [self.endpoint_metrics(cluster.name, endpoint) for endpoint in cluster.endpoints]
+        balancing.held = Held(
+            self.site.gauges,
+            [slots.gauge(names.endpoint_held(cluster.name, str(each.address))) for each in in_use(cluster)],
+        )
+        metrics = [self.endpoint_metrics(cluster.name, endpoint) for endpoint in in_use(cluster)]
         if cluster.queue is None:
             return ClusterRuntime(cluster.name, balancing, pools, metrics)
         terms = cluster.queue
@@ -120,6 +125,11 @@ class ClusterBuilder:
             max_connections=cluster.max_connections,
             proxy_version=PROXY_VERSIONS[cluster.proxy_protocol],
         )
+
+
+def in_use(cluster: schema.Cluster) -> list[schema.Endpoint]:
+    """Those that may get requests; one that drains is not there for whoever chooses, and does not count for panic."""
+    return [endpoint for endpoint in cluster.endpoints if not endpoint.drain]
 
 
 def pool_key(cluster: schema.Cluster, endpoint: schema.Endpoint) -> PoolKey:

@@ -19,7 +19,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 @web.middleware
 async def only_from_here(request: web.Request, handler: Handler) -> web.StreamResponse:
-    if request.method == "POST" and is_from_elsewhere(
+    if request.method not in ("GET", "HEAD") and is_from_elsewhere(
         request.headers.getall("Origin", []), request.headers.get("Host")
     ):
         raise web.HTTPForbidden(reason="a page from elsewhere may change nothing here")

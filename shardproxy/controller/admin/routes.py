@@ -5,6 +5,8 @@ GET /ready   200 when every worker serves, else 503 and why
 GET /stats   all numbers, summed over the workers: see `controller.stats`
 GET /config  the running configuration
 
+GET /clusters/NAME/endpoints, and how to change them: see `controller.admin.endpoints`
+
 POST /reload, /restart, /drain, /scale?workers=N    as the commands of these names: 200 when it is done, 409 and the
                                                     reason when it is not, 503 when nobody can be asked now,
                                                     504 when there was no answer for two minutes
@@ -14,14 +16,15 @@ from __future__ import annotations
 
 import logging
 from http import HTTPStatus
-from typing import Any
 
-import msgspec
 from aiohttp import web
 
 from shardproxy.config.plain import to_plain
 from shardproxy.control.messages import Wish
+from shardproxy.controller.admin.endpoints import add_endpoints
 from shardproxy.controller.admin.guard import Handler, only_from_here
+from shardproxy.controller.admin.reply import error, reply
+from shardproxy.controller.discovery.changes import Changes as EndpointChanges
 from shardproxy.controller.view import View
 from shardproxy.controller.wishes import NotNow, Wishes
 
@@ -30,7 +33,7 @@ logger = logging.getLogger(__name__)
 MOST_WORKERS = 512  # as `workers` in the file
 
 
-def application(view: View, wishes: Wishes) -> web.Application:
+def application(view: View, wishes: Wishes, endpoints: EndpointChanges) -> web.Application:
     """The admin interface of the proxy that `view` shows."""
     admin = web.Application(middlewares=[errors_as_json, only_from_here])
     answers = Answers(view)
@@ -43,6 +46,7 @@ def application(view: View, wishes: Wishes) -> web.Application:
     admin.router.add_post("/restart", changes.restart)
     admin.router.add_post("/drain", changes.drain)
     admin.router.add_post("/scale", changes.scale)
+    add_endpoints(admin, view, endpoints)
     return admin
 
 
@@ -123,18 +127,3 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
     except Exception:
         logger.exception("%s %s failed", request.method, request.path)
         return error(HTTPStatus.INTERNAL_SERVER_ERROR, "the controller failed to answer; its log says why")
-
-
-def error(status: HTTPStatus, message: str, **headers: str) -> web.Response:
-    reason = status.phrase.lower().replace(" ", "_")
-    return reply({"status": status.value, "reason": reason, "message": message}, status, headers)
-
-
-def reply(content: Any, status: HTTPStatus = HTTPStatus.OK, headers: dict[str, str] | None = None) -> web.Response:
-    """`content` as JSON that nobody may keep: it is true only now."""
-    return web.Response(
-        body=msgspec.json.encode(content) + b"\n",
-        status=status,
-        content_type="application/json",
-        headers={"Cache-Control": "no-store", **(headers or {})},
-    )

@@ -9,6 +9,7 @@ from aiohttp import web
 
 from shardproxy.controller.admin.guard import Handler
 from shardproxy.controller.admin.routes import application
+from shardproxy.controller.discovery.changes import Changes
 from shardproxy.controller.view import View
 from shardproxy.controller.wishes import Wishes
 
@@ -20,8 +21,8 @@ GOODBYE_S = 0.5  # what an answer under way gets when the controller leaves
 class AdminServer:
     """Answers until it is closed; only inside a running loop."""
 
-    def __init__(self, view: View, wishes: Wishes) -> None:
-        admin = application(view, wishes)
+    def __init__(self, view: View, wishes: Wishes, endpoints: Changes) -> None:
+        admin = application(view, wishes, endpoints)
         admin.middlewares.insert(0, self._end_with_the_answer)
         self._is_leaving = False
         self._runner = web.AppRunner(

@@ -62,7 +62,9 @@ def test_the_numbers_are_those_of_the_shared_memory(running: Running) -> None:
 def test_an_unknown_path_is_answered_with_the_known_ones(running: Running) -> None:
     status, answer = get(running, "/nonsense?x=1")
     assert (status, answer["status"], answer["reason"]) == (404, 404, "not_found")
-    known = "/config, /drain, /live, /ready, /reload, /restart, /scale, /stats"
+    one = "/clusters/{cluster}/endpoints"
+    known = f"{one}, {one}/{{address}}, {one}/{{address}}/{{verb}}"
+    known += ", /config, /drain, /live, /ready, /reload, /restart, /scale, /stats"
     assert answer["message"] == f"there is no /nonsense here, only {known}"
 
 

@@ -73,7 +73,7 @@ def test_there_is_room_for_all_generations_and_for_twice_the_names() -> None:
     large = catalog.capacities(config(endpoints=5000), workers=40)
     assert large.rows == 256
     assert large.histograms == 2 * (5000 + 1)
-    assert large.gauges == 2 * (2 * 5000 + 3 + 1)
+    assert large.gauges == 2 * (3 * 5000 + 3 + 1)
 
 
 def test_too_little_room_is_said() -> None:

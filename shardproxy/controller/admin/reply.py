@@ -1,0 +1,24 @@
+"""Answers of the admin interface: JSON, and errors as the workers answer them."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+
+def error(status: HTTPStatus, message: str, **headers: str) -> web.Response:
+    reason = status.phrase.lower().replace(" ", "_")
+    return reply({"status": status.value, "reason": reason, "message": message}, status, headers)
+
+
+def reply(content: Any, status: HTTPStatus = HTTPStatus.OK, headers: dict[str, str] | None = None) -> web.Response:
+    """`content` as JSON that nobody may keep: it is true only now."""
+    return web.Response(
+        body=msgspec.json.encode(content) + b"\n",
+        status=status,
+        content_type="application/json",
+        headers={"Cache-Control": "no-store", **(headers or {})},
+    )
