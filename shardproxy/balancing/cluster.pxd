@@ -28,6 +28,9 @@ cdef class Cluster:
     cdef Policy policy
     cdef int requests       # gauge of the whole cluster, counted when it has a cap
     cdef int64_t requests_cap
+    cdef const int64_t* adaptive    # word: a lower cap that the controller has found out, 0 = not yet; NULL = none
+    cdef int64_t adaptive_start     # until then
+    cdef object words               # keeps what `adaptive` points to
     cdef Gauges gauges      # keeps what `cells` points to
     cdef GaugeCells* cells
     cdef uint64_t random
@@ -45,6 +48,8 @@ cdef class Cluster:
     cdef int choose_except(self, uint64_t excluded) noexcept
     cdef void release(self, int index) noexcept
     cdef bint has_room(self) noexcept
+    cdef bint is_short_for(self, int rank) noexcept
+    cdef int64_t allowed(self) noexcept
 
     cdef int choose_endpoint(self, uint64_t excluded) noexcept
     cdef int look_at_health(self) noexcept

@@ -4,6 +4,7 @@ from typing import Literal, NamedTuple
 from shardproxy.shm.decisions import Decisions
 from shardproxy.shm.gauges import Gauges
 from shardproxy.shm.metrics import Metrics
+from shardproxy.shm.words import Words
 
 class EndpointSpec(NamedTuple):
     """One endpoint: the gauge of its active requests, its weight, the cap of the gauge (None: no cap), its decision."""
@@ -25,6 +26,15 @@ class Health(NamedTuple):
     metrics: Metrics
     panics: int
 
+class AdaptiveCap(NamedTuple):
+    """A cap on the whole cluster's requests that the controller finds out: a word, what holds until it is there, and
+    the most that it can be."""
+
+    words: Words
+    slot: int
+    start: int
+    most: int
+
 class Cluster:
     """Chooses an endpoint for a request and reserves its slot in the same step, on counts that all workers share."""
 
@@ -39,6 +49,7 @@ class Cluster:
         requests_cap: int | None,
         seed: int,
         health: Health | None = None,
+        adaptive: AdaptiveCap | None = None,
     ) -> None: ...
     def take(self, excluded: int = 0) -> int:
         """The index of an endpoint whose active count is one higher now; -1: all are full, -2: none is healthy.

@@ -7,9 +7,11 @@ from libc.stdlib cimport calloc, free
 from shardproxy.shm.decisions cimport Decisions, decision_is_out
 from shardproxy.shm.gauges cimport gauge_add, gauge_reserve, gauge_total, sp_gauge_fence
 from shardproxy.shm.metrics cimport Metrics, count
+from shardproxy.shm.words cimport Words, word_load
 
 EndpointSpec = namedtuple("EndpointSpec", "active weight cap decision", defaults=[0])
 Health = namedtuple("Health", "decisions panic_threshold metrics panics")
+AdaptiveCap = namedtuple("AdaptiveCap", "words slot start most")
 
 cdef enum:
     MAX_TRIES = 64          # endpoints that may turn out full between the look and the reservation
@@ -19,7 +21,7 @@ POLICIES = {"least_connection": LEAST_CONNECTION, "round_robin": ROUND_ROBIN, "r
 
 cdef class Cluster:
     def __cinit__(self, Gauges gauges not None, endpoints, *, str policy, int requests, requests_cap, uint64_t seed,
-                  health=None):
+                  health=None, adaptive=None):
         self.endpoints = <EndpointState*>calloc(len(endpoints), sizeof(EndpointState))
         if self.endpoints == NULL:
             raise MemoryError
@@ -37,6 +39,16 @@ cdef class Cluster:
         self.random = seed | 1
         if health is not None:
             self.watch(health)
+        if adaptive is not None:
+            self.adapt(adaptive)
+
+    def adapt(self, adaptive):
+        """Heed a word of the shared memory as a cap, beside the one that is configured."""
+        cdef Words words = adaptive.words
+        self.adaptive, self.words = words.word(adaptive.slot), words
+        self.adaptive_start = adaptive.start
+        if self.requests_cap == NO_CAP:
+            self.requests_cap = adaptive.most
 
     cdef watch(self, health):
         cdef Decisions decisions = health.decisions
@@ -57,7 +69,7 @@ cdef class Cluster:
         cdef int index
         if self.decisions != NULL and self.look_at_health() == UNHEALTHY:
             return UNHEALTHY
-        if self.requests_cap != NO_CAP and not gauge_reserve(self.cells, self.requests, self.requests_cap):
+        if self.requests_cap != NO_CAP and not gauge_reserve(self.cells, self.requests, self.allowed()):
             return FULL
         index = self.choose_endpoint(0)
         if index == FULL and self.requests_cap != NO_CAP:
@@ -70,7 +82,7 @@ cdef class Cluster:
         cdef int index
         if self.decisions != NULL and self.look_at_health() == UNHEALTHY:
             return UNHEALTHY
-        if self.requests_cap != NO_CAP and not gauge_reserve(self.cells, self.requests, self.requests_cap):
+        if self.requests_cap != NO_CAP and not gauge_reserve(self.cells, self.requests, self.allowed()):
             return FULL
         index = self.choose_endpoint(excluded)
         if index == FULL and excluded:
@@ -91,12 +103,30 @@ cdef class Cluster:
         Cost: one look at every endpoint's shared count."""
         cdef int i
         sp_gauge_fence()
-        if self.requests_cap != NO_CAP and gauge_total(self.cells, self.requests) >= self.requests_cap:
+        if self.requests_cap != NO_CAP and gauge_total(self.cells, self.requests) >= self.allowed():
             return False
         for i in range(self.count):
             if self.is_eligible(i, 0) and not self.is_full(&self.endpoints[i]):
                 return True
         return False
+
+    # hot
+    cdef int64_t allowed(self) noexcept:
+        """The cap of the whole cluster, as it is now."""
+        cdef int64_t found
+        if self.adaptive == NULL:
+            return self.requests_cap
+        found = word_load(self.adaptive)
+        return min(self.requests_cap, found if found > 0 else self.adaptive_start)
+
+    cdef bint is_short_for(self, int rank) noexcept:
+        """Whether what is left of an adaptive cap is kept for higher classes: a quarter from the low one, a twentieth
+        from the normal one."""
+        cdef int64_t allowed
+        if self.adaptive == NULL or rank == 0:
+            return False
+        allowed = self.allowed()
+        return gauge_total(self.cells, self.requests) >= allowed - allowed // (20 if rank == 1 else 4)
 
     # hot
     cdef int look_at_health(self) noexcept:

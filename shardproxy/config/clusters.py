@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta
 
+from shardproxy.config.adaptive import Adaptive
 from shardproxy.config.health import HealthCheck, OutlierDetection
 from shardproxy.config.words import (
     MINUTE,
@@ -62,7 +63,7 @@ class Queue(Words, frozen=True, kw_only=True):
 class Cluster(Words, frozen=True, kw_only=True):
     """Servers that answer the same requests, and how they share them."""
 
-    later: ClassVar[frozenset[str]] = frozenset({"discovery", "tls", "adaptive"})
+    later: ClassVar[frozenset[str]] = frozenset({"discovery", "tls"})
 
     name: Annotated[Name, says("What routes call it.")]
     balance: Annotated[
@@ -90,6 +91,10 @@ class Cluster(Words, frozen=True, kw_only=True):
     queue: Annotated[
         Queue | None,
         says("Wait when as many requests as allowed are under way.", otherwise="503 at once"),
+    ] = None
+    adaptive: Annotated[
+        Adaptive | None,
+        says("Find out how many requests at a time its endpoints can bear.", otherwise="only `max_requests` holds"),
     ] = None
     proxy_protocol: Annotated[
         Literal["v1", "v2"] | None,

@@ -23,6 +23,7 @@ from shardproxy.http1.names cimport METHOD_CONNECT, is_idempotent
 from shardproxy.shm.clock cimport now_ns
 from shardproxy.shm.metrics cimport count, observe_ns
 from .introduction cimport introduce
+from .priority cimport rank_of
 
 cdef enum:
     NONE_CHOSEN = -1
@@ -102,8 +103,13 @@ cdef class Exchange:
     # hot
     cdef void choose_origin(self) noexcept:
         """An endpoint for this try, now or, if the cluster has a queue and all are full or others wait already, in turn."""
-        cdef bint others_wait = self.cluster.queue is not None and self.cluster.queue.is_busy()
-        cdef int endpoint = FULL if others_wait else self.pick()
+        cdef int endpoint = FULL
+        if (self.cluster.balancing.adaptive != NULL and self.cluster.queue is None
+                and self.cluster.balancing.is_short_for(rank_of(self.route, self.request))):
+            self.refuse(Fault.SHED, OVERFLOW_RETRY_S)
+            return
+        if self.cluster.queue is None or not self.cluster.queue.is_busy():
+            endpoint = self.pick()
         if endpoint >= 0:
             self.take(endpoint)
         elif endpoint != FULL:

@@ -115,7 +115,7 @@ cdef class Queue(WaitingRoom):
 
     cdef bint enter(self, object asker) noexcept:
         cdef Exchange exchange = <Exchange>asker
-        cdef int rank = rank_of(exchange)
+        cdef int rank = rank_of(exchange.route, exchange.request)
         cdef Waiter waiter
         cdef bint has_place
         self.note(exchange.cluster)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 
-from shardproxy.balancing.cluster import Cluster, EndpointSpec, Health
+from shardproxy.balancing.cluster import AdaptiveCap, Cluster, EndpointSpec, Health
 from shardproxy.config import schema
 from shardproxy.proxy.pool import EndpointPool
 from shardproxy.proxy.queue import Queue, QueueNumbers
@@ -13,6 +13,7 @@ from shardproxy.proxy.runtime import ClusterRuntime, EndpointMetrics
 from shardproxy.shm import names
 from shardproxy.shm.decisions import Decisions
 from shardproxy.shm.slots import Slots
+from shardproxy.shm.words import Words
 from shardproxy.worker.snapshot import PoolKey, Snapshot, Worksite
 
 PROXY_VERSIONS = {None: 0, "v1": 1, "v2": 2}
@@ -44,6 +45,7 @@ class ClusterBuilder:
             requests_cap=cluster.max_requests,
             seed=int.from_bytes(os.urandom(8), "little"),
             health=self.health(cluster),
+            adaptive=self.adaptive(cluster),
         )
         metrics = [self.endpoint_metrics(cluster.name, endpoint) for endpoint in cluster.endpoints]
         if cluster.queue is None:
@@ -76,6 +78,12 @@ class ClusterBuilder:
             return None
         panics = self.slots.counter(names.cluster_panics(cluster.name))
         return Health(Decisions(self.site.segment), cluster.panic_threshold, self.site.metrics, panics)
+
+    def adaptive(self, cluster: schema.Cluster) -> AdaptiveCap | None:
+        if cluster.adaptive is None:
+            return None
+        word = self.slots.word(names.cluster_limit(cluster.name))
+        return AdaptiveCap(Words(self.site.segment), word, cluster.adaptive.start, cluster.adaptive.max)
 
     def endpoint(self, cluster: str, endpoint: schema.Endpoint) -> EndpointSpec:
         key = cluster, str(endpoint.address)
