@@ -29,9 +29,10 @@ def health_checks_can_be_made(config: Config) -> Iterator[Finding]:
 def queues_can_fill(config: Config) -> Iterator[Finding]:
     for number, cluster in enumerate(config.clusters):
         of_endpoints = (endpoint.max_requests for endpoint in cluster.endpoints)
-        caps = [cluster.max_requests, cluster.max_connections, *of_endpoints]
+        caps = [cluster.max_requests, cluster.max_connections, cluster.adaptive, *of_endpoints]
         if cluster.queue is not None and not any(caps):
-            yield ("clusters", number, "queue"), "nobody ever waits: no max_requests, no max_connections"
+            sentence = "nobody ever waits: no max_requests, no max_connections, nothing adaptive"
+            yield ("clusters", number, "queue"), sentence
 
 
 def endpoints_have_one_source(config: Config) -> Iterator[Finding]:

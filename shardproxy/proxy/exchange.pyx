@@ -103,13 +103,12 @@ cdef class Exchange:
     # hot
     cdef void choose_origin(self) noexcept:
         """An endpoint for this try, now or, if the cluster has a queue and all are full or others wait already, in turn."""
-        cdef bint others_wait = self.cluster.queue is not None and self.cluster.queue.is_busy()
         cdef int endpoint = FULL
         if (self.cluster.balancing.adaptive != NULL and self.cluster.queue is None
                 and self.cluster.balancing.is_short_for(rank_of(self.route, self.request))):
             self.refuse(Fault.SHED, OVERFLOW_RETRY_S)
             return
-        if not others_wait:
+        if self.cluster.queue is None or not self.cluster.queue.is_busy():
             endpoint = self.pick()
         if endpoint >= 0:
             self.take(endpoint)

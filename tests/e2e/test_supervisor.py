@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from shardproxy.shm.layout import Capacities
 from tests.e2e.supervised import ROOT, Running, ask, connect, eventually, supervised, wait_for_exit
 
 READY = r" ready: "
@@ -56,7 +57,9 @@ def test_a_child_has_only_its_own_descriptors(tmp_path: Path) -> None:
             kinds = [str(entry.readlink()).partition(":")[0] for entry in Path(f"/proc/{pid}/fd").iterdir()]
             assert kinds.count("socket") == (3 if name.startswith("worker") else 2)
             assert [kind for kind in kinds if kind.startswith("/memfd")] == ["/memfd"]
-            assert len(kinds) == kinds.count("socket") + 1 + 3
+            bells = Capacities().rows
+            assert kinds.count("anon_inode") == bells
+            assert len(kinds) == kinds.count("socket") + 1 + 3 + bells
 
 
 def test_a_port_that_is_taken_is_said_in_a_plain_sentence() -> None:

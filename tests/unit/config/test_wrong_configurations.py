@@ -117,7 +117,7 @@ KEYS = [
     Wrong("cost above the burst", "rate: 5/s", "rate: 5/s, cost: 6",
           "9: rate_limits[0].cost: is above the burst of 5, so such a request could never be admitted"),
     Wrong("a queue before a cluster that is never full", ENDPOINTS, ENDPOINTS + "\n    queue: {}",
-          "8: clusters[0].queue: nobody ever waits: no max_requests, no max_connections"),
+          "8: clusters[0].queue: nobody ever waits: no max_requests, no max_connections, nothing adaptive"),
     Wrong("a queue for nobody", ENDPOINTS, ENDPOINTS + "\n    queue: {max: 0}",
           "8: clusters[0].queue.max: must be at least 1, not 0"),
     Wrong("a class that there is not", "cluster: app", "cluster: app, priority: urgent",
