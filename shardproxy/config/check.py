@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 
+from shardproxy.config.check_balancing import balancing_makes_sense, hashes_say_one_thing
 from shardproxy.config.check_clusters import health_checks_can_be_made, queues_can_fill
 from shardproxy.config.check_limits import (
     buckets_fill_in_time,
@@ -85,6 +86,8 @@ _CHECKS: tuple[Callable[[Config], Iterator[Finding]], ...] = (
     health_checks_can_be_made,
     queues_can_fill,
     retries_make_sense,
+    balancing_makes_sense,
+    hashes_say_one_thing,
 )
 
 
