@@ -80,7 +80,8 @@ cdef class Ring(Hashed):
     """Ketama's ring: points of all endpoints, in proportion to their weights; a key belongs to the next point."""
 
     def build(self, list names, list weights):
-        cdef int i, at = 0
+        cdef int i, number, at = 0
+        cdef uint64_t[2] place
         each = POINTS
         while each > 1 and each * sum(weights) > MOST_POINTS:
             each //= 2
@@ -89,8 +90,11 @@ cdef class Ring(Hashed):
         if self.points == NULL:
             raise MemoryError
         for i, (name, weight) in enumerate(zip(names, weights)):
+            place[0] = hash_of(name)
             for number in range(each * weight):
-                self.points[at] = Point(hash=hash_of(b"%b#%d" % (name, number)), endpoint=i)
+                place[1] = number
+                self.points[at].hash = sp_siphash13(KNOWN_KEY, <const unsigned char*>place, sizeof(place))
+                self.points[at].endpoint = i
                 at += 1
         qsort(self.points, self.size, sizeof(Point), by_hash)
 
