@@ -8,6 +8,9 @@ cdef class Cluster(Endpoints):
     cdef Policy policy
     cdef readonly bint wants_times  # observe() is to be called after each response
     cdef int64_t requests_cap
+    cdef const int64_t* adaptive    # word: a lower cap that the controller has found out, 0 = not yet; NULL = none
+    cdef int64_t adaptive_start     # until then
+    cdef object adaptive_words      # keeps what `adaptive` points to
     cdef object health      # keeps what `decisions` and the next point to
     cdef MetricCells* metrics
     cdef int panics         # counter
@@ -22,6 +25,8 @@ cdef class Cluster(Endpoints):
     cdef void release(self, int index) noexcept
     cdef bint has_room(self) noexcept
     cdef void observe(self, int index, int64_t took_ns, bint failed) noexcept
+    cdef bint is_short_for(self, int rank) noexcept
+    cdef int64_t allowed(self) noexcept
 
     cdef int choose_endpoint(self, uint64_t excluded) noexcept
     cdef int look_at_health(self) noexcept

@@ -42,6 +42,15 @@ class Health(NamedTuple):
     metrics: Metrics
     panics: int
 
+class AdaptiveCap(NamedTuple):
+    """A cap on the whole cluster's requests that the controller finds out: a word, what holds until it is there, and
+    the most that it can be."""
+
+    words: Words
+    slot: int
+    start: int
+    most: int
+
 class Cluster:
     """Chooses an endpoint for a request and reserves its slot in the same step, on counts that all workers share."""
 
@@ -61,6 +70,7 @@ class Cluster:
         slow_start: SlowStart | None = None,
         decay_ns: int = ...,
         hash_balance_factor: int = 0,
+        adaptive: AdaptiveCap | None = None,
     ) -> None:
         """`turn` is the word of a round robin's position; `decay_ns` is of `peak_ewma`; `hash_balance_factor`
         (percent) bounds the loads of `ring_hash` and `maglev`."""

@@ -5,6 +5,7 @@ from collections import namedtuple
 from shardproxy.shm.decisions cimport Decisions, decision_is_out
 from shardproxy.shm.gauges cimport gauge_add, gauge_reserve, gauge_total, sp_gauge_fence
 from shardproxy.shm.metrics cimport Metrics, count
+from shardproxy.shm.words cimport Words, word_load
 from .endpoints cimport EndpointState
 from .chance import Chance
 from .hashes import Maglev, Ring
@@ -16,6 +17,7 @@ from .endpoints import EndpointSpec, SlowStart  # noqa: F401, for who builds clu
 
 Health = namedtuple("Health", "decisions panic_threshold metrics panics")
 PolicyTerms = namedtuple("PolicyTerms", "names decay_ns hash_balance_factor")
+AdaptiveCap = namedtuple("AdaptiveCap", "words slot start most")
 
 cdef enum:
     MAX_TRIES = 64          # endpoints that may turn out full between the look and the reservation
@@ -30,7 +32,8 @@ cdef int64_t COUNTED_ONLY = <int64_t>1 << 62  # a cap that nobody reaches: the s
 
 cdef class Cluster(Endpoints):
     def __init__(self, gauges, endpoints, *, str policy, int requests, requests_cap, seed, health=None, words=None,
-                 turn=-1, slow_start=None, int64_t decay_ns=10_000_000_000, int hash_balance_factor=0):
+                 turn=-1, slow_start=None, int64_t decay_ns=10_000_000_000, int hash_balance_factor=0,
+                 adaptive=None):
         names = [spec.name or str(number).encode() for number, spec in enumerate(endpoints)]
         self.policy = POLICIES[policy](self, PolicyTerms(names, decay_ns, hash_balance_factor))
         self.wants_times = self.policy.wants_times
@@ -40,6 +43,16 @@ cdef class Cluster(Endpoints):
             self.requests_cap = COUNTED_ONLY if hash_balance_factor else NO_CAP
         if health is not None:
             self.watch(health)
+        if adaptive is not None:
+            self.adapt(adaptive)
+
+    def adapt(self, adaptive):
+        """Heed a word of the shared memory as a cap, beside the one that is configured."""
+        cdef Words words = adaptive.words
+        self.adaptive, self.adaptive_words = words.word(adaptive.slot), words
+        self.adaptive_start = adaptive.start
+        if self.requests_cap == NO_CAP or self.requests_cap == COUNTED_ONLY:
+            self.requests_cap = adaptive.most
 
     cdef watch(self, health):
         cdef Decisions decisions = health.decisions
@@ -57,7 +70,7 @@ cdef class Cluster(Endpoints):
         cdef int index
         if self.decisions != NULL and self.look_at_health() == UNHEALTHY:
             return UNHEALTHY
-        if self.requests_cap != NO_CAP and not gauge_reserve(self.cells, self.requests, self.requests_cap):
+        if self.requests_cap != NO_CAP and not gauge_reserve(self.cells, self.requests, self.allowed()):
             return FULL
         index = self.choose_endpoint(0)
         if index == FULL and self.requests_cap != NO_CAP:
@@ -70,7 +83,7 @@ cdef class Cluster(Endpoints):
         cdef int index
         if self.decisions != NULL and self.look_at_health() == UNHEALTHY:
             return UNHEALTHY
-        if self.requests_cap != NO_CAP and not gauge_reserve(self.cells, self.requests, self.requests_cap):
+        if self.requests_cap != NO_CAP and not gauge_reserve(self.cells, self.requests, self.allowed()):
             return FULL
         index = self.choose_endpoint(excluded)
         if index == FULL and excluded:
@@ -91,12 +104,30 @@ cdef class Cluster(Endpoints):
         Cost: one look at every endpoint's shared count."""
         cdef int i
         sp_gauge_fence()
-        if self.requests_cap != NO_CAP and gauge_total(self.cells, self.requests) >= self.requests_cap:
+        if self.requests_cap != NO_CAP and gauge_total(self.cells, self.requests) >= self.allowed():
             return False
         for i in range(self.count):
             if self.can_take(i, 0):
                 return True
         return False
+
+    # hot
+    cdef int64_t allowed(self) noexcept:
+        """The cap of the whole cluster, as it is now."""
+        cdef int64_t found
+        if self.adaptive == NULL:
+            return self.requests_cap
+        found = word_load(self.adaptive)
+        return min(self.requests_cap, found if found > 0 else self.adaptive_start)
+
+    cdef bint is_short_for(self, int rank) noexcept:
+        """Whether what is left of an adaptive cap is kept for higher classes: a quarter from the low one, a twentieth
+        from the normal one."""
+        cdef int64_t allowed
+        if self.adaptive == NULL or rank == 0:
+            return False
+        allowed = self.allowed()
+        return gauge_total(self.cells, self.requests) >= allowed - allowed // (20 if rank == 1 else 4)
 
     # hot
     cdef int look_at_health(self) noexcept:

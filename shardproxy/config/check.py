@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 
 from shardproxy.config.check_balancing import balancing_makes_sense, hashes_say_one_thing
-from shardproxy.config.check_clusters import health_checks_can_be_made, queues_can_fill
+from shardproxy.config.check_clusters import adaptive_limits_make_sense, health_checks_can_be_made, queues_can_fill
 from shardproxy.config.check_limits import (
     buckets_fill_in_time,
     costs_can_be_met,
@@ -85,6 +85,7 @@ _CHECKS: tuple[Callable[[Config], Iterator[Finding]], ...] = (
     routes_have_few_limits,
     health_checks_can_be_made,
     queues_can_fill,
+    adaptive_limits_make_sense,
     retries_make_sense,
     balancing_makes_sense,
     hashes_say_one_thing,

@@ -8,6 +8,17 @@ from shardproxy.config.findings import Finding
 from shardproxy.config.schema import Cluster, Config, HealthCheck
 
 
+def adaptive_limits_make_sense(config: Config) -> Iterator[Finding]:
+    for number, cluster in enumerate(config.clusters):
+        adaptive, path = cluster.adaptive, ("clusters", number, "adaptive")
+        if adaptive is None:
+            continue
+        if not adaptive.min <= adaptive.start <= adaptive.max:
+            yield (*path, "start"), f"must be from min ({adaptive.min}) to max ({adaptive.max})"
+        if adaptive.policy == "aimd" and adaptive.latency is None:
+            yield path, "aimd needs latency, such as latency: 200ms"
+
+
 def health_checks_can_be_made(config: Config) -> Iterator[Finding]:
     for number, cluster in enumerate(config.clusters):
         if cluster.health_check is not None:
@@ -17,9 +28,10 @@ def health_checks_can_be_made(config: Config) -> Iterator[Finding]:
 
 def queues_can_fill(config: Config) -> Iterator[Finding]:
     for number, cluster in enumerate(config.clusters):
-        caps = [cluster.max_requests, *(endpoint.max_requests for endpoint in cluster.endpoints)]
+        of_endpoints = (endpoint.max_requests for endpoint in cluster.endpoints)
+        caps = [cluster.max_requests, cluster.max_connections, *of_endpoints]
         if cluster.queue is not None and not any(caps):
-            yield ("clusters", number, "queue"), "nobody ever waits: neither cluster nor endpoint has max_requests"
+            yield ("clusters", number, "queue"), "nobody ever waits: no max_requests, no max_connections"
 
 
 def _unusable(check: HealthCheck, cluster: Cluster) -> Iterator[tuple[str, str]]:

@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta
 
+from shardproxy.config.adaptive import Adaptive
 from shardproxy.config.health import HealthCheck, OutlierDetection
 from shardproxy.config.words import (
     MINUTE,
@@ -76,7 +77,7 @@ class SlowStart(Words, frozen=True, kw_only=True):
 class Cluster(Words, frozen=True, kw_only=True):
     """Servers that answer the same requests, and how they share them."""
 
-    later: ClassVar[frozenset[str]] = frozenset({"discovery", "tls", "adaptive"})
+    later: ClassVar[frozenset[str]] = frozenset({"discovery", "tls"})
 
     name: Annotated[Name, says("What routes call it.")]
     balance: Annotated[
@@ -104,7 +105,11 @@ class Cluster(Words, frozen=True, kw_only=True):
     endpoints: Annotated[tuple[Endpoint, ...], says("Its servers.", least=1)]
     connect_timeout: Annotated[Timeout, says("How long to wait for a connection to an endpoint.")] = 5 * SECOND
     max_connections: Annotated[
-        Count | None, says("Connections to its endpoints at a time, over all workers together.")
+        Count | None,
+        says(
+            "Connections to its endpoints at a time, over all workers together; idle ones count, and make way within "
+            "their worker, or for those who wait in `queue`. Without it, a request that gets none is answered with 503."
+        ),
     ] = None
     max_requests: Annotated[
         Count | None, says("Requests at a time, over all workers together; more are answered with 503.")
@@ -115,6 +120,10 @@ class Cluster(Words, frozen=True, kw_only=True):
     queue: Annotated[
         Queue | None,
         says("Wait when as many requests as allowed are under way.", otherwise="503 at once"),
+    ] = None
+    adaptive: Annotated[
+        Adaptive | None,
+        says("Find out how many requests at a time its endpoints can bear.", otherwise="only `max_requests` holds"),
     ] = None
     proxy_protocol: Annotated[
         Literal["v1", "v2"] | None,

@@ -10,6 +10,7 @@ from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta
 
+from shardproxy.config.adaptive import Adaptive as Adaptive
 from shardproxy.config.clusters import Cluster as Cluster
 from shardproxy.config.clusters import Endpoint as Endpoint
 from shardproxy.config.clusters import Keepalive as Keepalive

@@ -16,6 +16,7 @@ import uvloop
 
 from shardproxy.control.messages import Drain, Drained, Ready, Stop
 from shardproxy.control.seat import ADMIN, Seat
+from shardproxy.controller.adaptive import AdaptiveLimits
 from shardproxy.controller.admin.server import AdminServer
 from shardproxy.controller.health import Health
 from shardproxy.controller.orders import Orders
@@ -54,14 +55,16 @@ class Controller:
         self._orders = Orders(seat, view)
         self._health = Health(seat.segment)
         self._outliers = Outliers(seat.segment)
-        view.followers += [self._health.follow, self._outliers.follow]
+        self._adaptive = AdaptiveLimits(seat.segment)
+        self._followers = [self._health.follow, self._outliers.follow, self._adaptive.follow]
+        view.followers += self._followers
         self._admin = AdminServer(view, self._orders.wishes)
 
     async def run(self) -> None:
         self._orders.listen()
         self._beat()
         await self._admin.start(self._seat.listeners[ADMIN])
-        for follow in (self._health.follow, self._outliers.follow):
+        for follow in self._followers:
             follow(self._seat.config, self._seat.slots)
         self._rows.set_state(self._seat.row, State.READY)
         self._orders.tell(Ready())
@@ -71,6 +74,7 @@ class Controller:
     async def _leave(self, word: Drain | Stop) -> None:
         self._health.stop()
         self._outliers.stop()
+        self._adaptive.stop()
         if self._orders.is_orphan:
             await self._see_the_workers_off()
         self._rows.set_state(self._seat.row, State.DRAINING)

@@ -38,6 +38,7 @@ from shardproxy.shm.metrics import Metrics, quantile
 from shardproxy.shm.rows import Kind, Rows, State
 from shardproxy.shm.segment import Segment
 from shardproxy.shm.slots import Slots
+from shardproxy.shm.words import Words
 
 SUPERVISOR_ROW = 0
 RESPONSES = {
@@ -156,6 +157,7 @@ class Reading:
             panics=self._count(names.cluster_panics(cluster.name)),
             active=sum(each.active for each in endpoints.values()),
             connections=sum(each.connections for each in endpoints.values()),
+            adaptive_limit=self._adaptive_limit(cluster),
             retries=self._count(names.cluster_retries(cluster.name)),
             retries_active=self._gauge(names.cluster_retries_active(cluster.name)),
             retries_refused=self._count(names.cluster_retries_refused(cluster.name)),
@@ -173,6 +175,12 @@ class Reading:
             refused=self._count(names.cluster_queue_refused(cluster.name)),
             time=self._times(names.cluster_wait_time(cluster.name)),
         )
+
+    def _adaptive_limit(self, cluster: Cluster) -> int | None:
+        if cluster.adaptive is None:
+            return None
+        found = Words(self._segment).load(self._slots.word(names.cluster_limit(cluster.name)))
+        return found or cluster.adaptive.start
 
     def _endpoint(self, cluster: str, endpoint: Endpoint) -> EndpointStats:
         key = cluster, str(endpoint.address)

@@ -117,6 +117,8 @@ class ClusterStats(msgspec.Struct, frozen=True, kw_only=True):
     """Requests for which health was ignored, since too few endpoints were healthy."""
     active: int
     connections: int
+    adaptive_limit: int | None = None
+    """Requests at a time, as `adaptive` has found out; none without it."""
     retries: int
     """Made so far."""
     retries_active: int

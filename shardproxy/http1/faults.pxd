@@ -41,4 +41,5 @@ cpdef enum Fault:
     BAD_PROXY_HEADER = 35
     TOO_MANY_FROM_ADDRESS = 36
     QUEUE_TIMEOUT = 37
-    FAULTS = 38
+    SHED = 38
+    FAULTS = 39

@@ -78,6 +78,7 @@ FAULTS: tuple[FaultFacts, ...] = (
     _client("bad_proxy_header", 400, "the connection does not begin with a valid PROXY protocol header"),
     _client("too_many_from_address", 429, "this client address has as many connections as allowed"),
     _us("queue_timeout", 503, "no place became free in time"),
+    _us("shed", 503, "what the endpoints can bear is kept for requests of a higher class"),
 )
 
 NAMES: tuple[str, ...] = tuple(facts.name for facts in FAULTS)

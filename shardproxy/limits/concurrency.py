@@ -1,12 +1,13 @@
 """How many requests at a time an origin can bear, found out from how long they take.
 
-`Gradient` compares how long requests take now with how long they take when nothing queues (Netflix's concurrency-limits,
-Envoy's adaptive concurrency). The baseline is not measured by pinning the limit to a few requests now and then (Envoy's
-minRTT probe, which refuses almost everything meanwhile: Envoy issues 46532 and 38338) but learned from live traffic: how
-long the middle request of each look took, of the last 45 looks the least but one. So that among them is a moment in which
-nothing queues even if the limit is above what the origin can do, now and then there is a dip: half the limit, for two
-looks, as BBR drains its queue (Cardwell and others 2016). With that the limit cannot drift: were the origin saturated even
-in the dip, the baseline would be half the latency, 1.25 x 1/2 is less than 1, and the limit would fall.
+`Gradient` compares how long requests take now with how long they take when nothing queues (Netflix's
+concurrency-limits, Envoy's adaptive concurrency). The baseline is not measured by pinning the limit to a few requests
+now and then (Envoy's minRTT probe, which refuses almost everything meanwhile: Envoy issues 46532 and 38338) but learned
+from live traffic: how long the middle request of each look took, of the last 45 looks the least but one. So that among
+them is a moment in which nothing queues even if the limit is above what the origin can do, now and then there is a dip:
+half the limit, for two looks, as BBR drains its queue (Cardwell and others 2016). With that the limit cannot drift:
+were the origin saturated even in the dip, the baseline would be half the latency, 1.25 x 1/2 is less than 1, and the
+limit would fall.
 
 Until it has met the first queue it grows by half with each look, as TCP does in its slow start.
 

@@ -54,8 +54,11 @@ cdef class Retrier:
 cdef class WaitingRoom(Timed):
     cdef bint is_busy(self) noexcept                    # somebody waits already, in whichever worker
     cdef bint enter(self, object exchange) noexcept     # true: it is told later; false: there is no room
+    cdef void beg(self) noexcept                        # one waits for a connection: idle ones elsewhere are to go
     cdef void leave(self, object place) noexcept        # it will not be served
     cdef void freed(self, object exchange) noexcept     # that one has given its endpoint back
+    cdef void connection_ended(self) noexcept           # of a cluster that has max_connections
+    cdef void attach(self, object cluster) noexcept     # the ClusterRuntime that is to be served next
 
 cdef class RetryPlan:
     cdef Retrier begin(self, object exchange)

@@ -101,6 +101,15 @@ cdef class WaitingRoom(Timed):
     cdef void freed(self, object exchange) noexcept:
         pass
 
+    cdef void beg(self) noexcept:
+        pass
+
+    cdef void connection_ended(self) noexcept:
+        pass
+
+    cdef void attach(self, object cluster) noexcept:
+        pass
+
 
 cdef class RetryPlan:
     cdef Retrier begin(self, object exchange):

@@ -76,11 +76,11 @@ cdef class Exchange:
     cdef void proceed(self) noexcept
     cdef void choose_origin(self) noexcept
     cdef int pick(self) noexcept
+    cdef bint wait_for_connection(self) noexcept
     cdef void take(self, int endpoint) noexcept
     cdef void give_endpoint_back(self) noexcept
     cdef void tell_time(self, bint failed) noexcept
     cdef void ask(self, Source source, bint fresh) noexcept
-    cdef void describe_client(self) noexcept
     cdef bint begin_connect(self) noexcept
     cdef void open_tunnel(self) noexcept
     cdef bint normalize(self) noexcept

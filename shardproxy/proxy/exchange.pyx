@@ -22,8 +22,8 @@ from shardproxy.http1.paths cimport normal_path
 from shardproxy.http1.names cimport METHOD_CONNECT, is_idempotent
 from shardproxy.shm.clock cimport now_ns
 from shardproxy.shm.metrics cimport count, observe_ns
-from .introduction cimport ask_upgrade, describe_hops
-from .process cimport REQUEST_ID_LENGTH
+from .introduction cimport introduce
+from .priority cimport rank_of
 
 cdef enum:
     NONE_CHOSEN = -1
@@ -64,7 +64,8 @@ cdef class Exchange:
     cdef void proceed(self) noexcept:
         if self.route.retry is not None:
             self.retrier = self.route.retry.begin(self)  # warm: only where the route has one
-        self.describe_client()
+        introduce(self.process, self.listener, self.route, self.request, self.framing.kind == BODY_NONE, self.peer,
+                  self.request_id, &self.additions)
         self.choose_origin()
 
     # hot
@@ -101,10 +102,14 @@ cdef class Exchange:
 
     # hot
     cdef void choose_origin(self) noexcept:
-        """An endpoint for this try.  When all are full, or others wait already, it waits with them if the cluster has a
-        queue."""
+        """An endpoint for this try, now or, if the cluster has a queue and all are full or others wait already, in turn."""
+        cdef bint others_wait = self.cluster.queue is not None and self.cluster.queue.is_busy()
         cdef int endpoint = FULL
-        if self.cluster.queue is None or not self.cluster.queue.is_busy():
+        if (self.cluster.balancing.adaptive != NULL and self.cluster.queue is None
+                and self.cluster.balancing.is_short_for(rank_of(self.route, self.request))):
+            self.refuse(Fault.SHED, OVERFLOW_RETRY_S)
+            return
+        if not others_wait:
             endpoint = self.pick()
         if endpoint >= 0:
             self.take(endpoint)
@@ -117,9 +122,8 @@ cdef class Exchange:
     cdef int pick(self) noexcept:
         if self.route.hashing is not None:
             return self.route.hashing.pick(self)
-        if self.retrier is None:
-            return self.cluster.balancing.choose()
-        return self.cluster.balancing.choose_except(self.retrier.tried)
+        return (self.cluster.balancing.choose() if self.retrier is None
+                else self.cluster.balancing.choose_except(self.retrier.tried))
 
     # hot
     cdef void take(self, int endpoint) noexcept:
@@ -146,20 +150,6 @@ cdef class Exchange:
             self.origin_ready(origin)
         elif not self.is_over and not self.is_request_done:
             self.client.pause()
-
-    # hot
-    cdef void describe_client(self) noexcept:
-        self.process.write_request_id(self.request_id)
-        self.additions.request_id = self.request_id
-        self.additions.request_id_len = REQUEST_ID_LENGTH
-        self.additions.peer = PyBytes_AS_STRING(self.peer)
-        self.additions.peer_len = PyBytes_GET_SIZE(self.peer)
-        self.additions.scheme = PyBytes_AS_STRING(self.listener.scheme)
-        self.additions.scheme_len = PyBytes_GET_SIZE(self.listener.scheme)
-        if self.listener.knows_proxies:
-            describe_hops(self.request, self.listener, &self.additions)
-        if self.request.says_upgrade and self.framing.kind == BODY_NONE:
-            ask_upgrade(self.request, self.route, &self.additions)
 
     # hot
     cdef void request_body(self, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept:
@@ -263,11 +253,24 @@ cdef class Exchange:
         """No connection to the endpoint could be had."""
         if self.is_over:
             return
+        if fault == Fault.OVERFLOW and self.cluster.queue is not None and self.wait_for_connection():
+            return
         if fault != Fault.OVERFLOW:
             count(self.process.cells, self.cluster.slots[self.endpoint].unreached, 1)
             self.tell_time(True)
         if self.retrier is None or not self.retrier.after_fault(fault):
             self.refuse(fault, OVERFLOW_RETRY_S if fault == Fault.OVERFLOW else 0)
+
+    cdef bint wait_for_connection(self) noexcept:
+        """The cluster is at its max_connections: the place at the endpoint is for who has a connection."""
+        if self.is_sent:
+            count(self.process.cells, self.cluster.slots[self.endpoint].requests, 1)
+            self.is_sent = False
+        self.give_endpoint_back()
+        if not self.cluster.queue.enter(self):
+            return False
+        self.cluster.queue.beg()
+        return True
 
     cdef void interim_head(self, Head head) noexcept:
         if self.retrier is not None:
@@ -282,7 +285,7 @@ cdef class Exchange:
         if self.retrier is not None and self.retrier.after_status(head.status):
             return
         self.is_answered = True
-        count(self.process.cells, self.process.slots.responses[class_of(head.status)], 1)
+        count(self.process.cells, self.process.slots.responses[min(head.status // 100, 5)], 1)
         self.client.send_head(head, framing)
         if framing.kind == BODY_TUNNEL:
             self.is_tunnel = True
@@ -388,7 +391,3 @@ cdef class Exchange:
             count(process.cells, self.cluster.slots[self.endpoint].requests, 1)
         if fault != Fault.OK:
             count(process.cells, process.slots.faults[fault], 1)
-
-
-cdef inline int class_of(int status) noexcept nogil:
-    return status // 100 if status < 600 else 5

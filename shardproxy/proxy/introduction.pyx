@@ -1,12 +1,32 @@
 """Introducing a client to an endpoint: who it is, whom it came through, and the protocol it would like to speak."""
 
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+
 from shardproxy.http1.authority cimport same_authority
 from shardproxy.http1.forwarding cimport BELIEF_REPLACED, BELIEF_TRUSTED, Hop, read_hop
 from shardproxy.http1.head cimport Field
 from shardproxy.http1.names cimport FIELD_FORWARDED, FIELD_UPGRADE, FIELD_X_REQUEST_ID
+from .process cimport REQUEST_ID_LENGTH
 
 cdef enum:
     MAX_REQUEST_ID = 200        # bytes of a trusted proxy's X-Request-Id; a longer one is replaced
+
+
+# hot
+cdef void introduce(Process process, ListenerRuntime listener, RouteRuntime route, Head request, bint is_bodiless,
+                    bytes peer, char* request_id, RequestAdditions* additions) noexcept:
+    """Once for all tries; `request_id` and `peer` are kept by the exchange for as long as the additions are used."""
+    process.write_request_id(request_id)
+    additions.request_id = request_id
+    additions.request_id_len = REQUEST_ID_LENGTH
+    additions.peer = PyBytes_AS_STRING(peer)
+    additions.peer_len = PyBytes_GET_SIZE(peer)
+    additions.scheme = PyBytes_AS_STRING(listener.scheme)
+    additions.scheme_len = PyBytes_GET_SIZE(listener.scheme)
+    if listener.knows_proxies:
+        describe_hops(request, listener, additions)
+    if request.says_upgrade and is_bodiless:
+        ask_upgrade(request, route, additions)
 
 
 cdef void describe_hops(Head request, ListenerRuntime listener, RequestAdditions* additions) noexcept:

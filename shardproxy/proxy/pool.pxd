@@ -1,7 +1,7 @@
 # The connections of this worker to one endpoint.
 from libc.stdint cimport int64_t
 
-from .ends cimport End, Source
+from .ends cimport End, Source, WaitingRoom
 from .process cimport Process
 from .upstream cimport Upstream
 
@@ -18,6 +18,11 @@ cdef class EndpointPool(Source):
     cdef int64_t connections_cap    # of the cluster's gauge; UNLIMITED
     cdef Upstream newest, oldest    # idle ones: the newest is taken first, so that the others can age and go
     cdef readonly int idle
+    cdef WaitingRoom room           # where others wait for a connection, or None
+    cdef public list siblings       # all pools of the cluster, which share its cap
 
     cdef bint count_in(self) noexcept
+    cdef bint close_an_idle_one(self) noexcept
+    cdef bint is_full(self) noexcept
+    cdef bint can_connect(self) noexcept
     cdef void unlist(self, Upstream upstream) noexcept

@@ -5,6 +5,8 @@ class EndpointPool:
     """Connections of this worker to one endpoint: the idle ones, last in first out, and the making of new ones."""
 
     idle: int
+    siblings: list[EndpointPool]
+    """All pools of the cluster: at its `max_connections` an idle connection of one makes way for one of another."""
     def __init__(
         self,
         process: Process,

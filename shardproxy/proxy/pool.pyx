@@ -3,7 +3,7 @@
 import asyncio
 
 from shardproxy.http1.faults cimport Fault
-from shardproxy.shm.gauges cimport gauge_add, gauge_reserve
+from shardproxy.shm.gauges cimport gauge_add, gauge_reserve, gauge_total
 from .exchange cimport Exchange
 from .runtime cimport UNLIMITED
 from .upstream cimport CONNECTING, IDLE
@@ -22,6 +22,7 @@ cdef class EndpointPool(Source):
         self.connections = connections
         self.cluster_connections = cluster_connections
         self.connections_cap = UNLIMITED if max_connections is None else max_connections
+        self.siblings = [self]
 
     def __repr__(self):
         return f"<EndpointPool {self.address} idle={self.idle}>"
@@ -67,10 +68,36 @@ cdef class EndpointPool(Source):
         """Count the connection, unless the cluster has as many as allowed, over all workers."""
         if self.connections_cap == UNLIMITED:
             gauge_add(self.process.gauge_cells, self.cluster_connections, 1)
-        elif not gauge_reserve(self.process.gauge_cells, self.cluster_connections, self.connections_cap):
-            return False
+        else:
+            while not gauge_reserve(self.process.gauge_cells, self.cluster_connections, self.connections_cap):
+                if not self.close_an_idle_one():
+                    return False
         gauge_add(self.process.gauge_cells, self.connections, 1)
         return True
+
+    cdef bint is_full(self) noexcept:
+        """The cluster has as many connections as allowed."""
+        return (self.connections_cap != UNLIMITED
+                and gauge_total(self.process.gauge_cells, self.cluster_connections) >= self.connections_cap)
+
+    cdef bint can_connect(self) noexcept:
+        """A request to some endpoint of the cluster would find a connection, or could have a new one."""
+        cdef EndpointPool sibling
+        if not self.is_full():
+            return True
+        for sibling in self.siblings:
+            if sibling.oldest is not None:
+                return True
+        return False
+
+    cdef bint close_an_idle_one(self) noexcept:
+        """A connection of this worker that nobody uses makes way.  Cost: a step for each endpoint, when the cluster has as many connections as allowed."""
+        cdef EndpointPool sibling
+        for sibling in self.siblings:
+            if sibling.oldest is not None:
+                sibling.oldest.close()
+                return True
+        return False
 
     # hot
     cdef void give_back(self, End end) noexcept:
@@ -109,6 +136,8 @@ cdef class EndpointPool(Source):
         self.unlist(<Upstream>end)
         gauge_add(self.process.gauge_cells, self.connections, -1)
         gauge_add(self.process.gauge_cells, self.cluster_connections, -1)
+        if self.room is not None and self.connections_cap != UNLIMITED:
+            self.room.connection_ended()
 
     def retire(self):
         """No connection is kept any more: the configuration that has this pool is gone."""

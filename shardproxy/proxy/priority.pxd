@@ -1,7 +1,8 @@
 # Who is served first when a cluster is full.
-from .exchange cimport Exchange
+from shardproxy.http1.head cimport Head
+from .runtime cimport RouteRuntime
 
 cdef enum:
     LOWEST = 2                  # classes are 0, 1 and 2
 
-cdef int rank_of(Exchange exchange) noexcept
+cdef int rank_of(RouteRuntime route, Head head) noexcept

@@ -8,21 +8,20 @@ from shardproxy.http1.head cimport Field, Head
 CLASSES = ("high", "normal", "low")
 
 
-cdef int rank_of(Exchange exchange) noexcept:
+cdef int rank_of(RouteRuntime route, Head head) noexcept:
     """Cost: the number of fields, where the route names one; a word that is no class counts for nothing."""
-    cdef bytes name = exchange.route.priority_field
-    cdef Head head = exchange.request
+    cdef bytes name = route.priority_field
     cdef const Field* field
     cdef uint32_t i
     cdef int named = -1
     if not name:
-        return exchange.route.priority
+        return route.priority
     for i in range(head.count):
         field = &head.fields[i]
         if field.name_len == len(name) and sp_same(head.base + field.name, name, len(name)):
             named = class_named(head.base + field.value, field.value_len)
             break
-    return exchange.route.priority if named < 0 else named
+    return route.priority if named < 0 else named
 
 
 cdef int class_named(const char* word, Py_ssize_t n) noexcept:

@@ -7,6 +7,8 @@ from shardproxy.shm.metrics cimport MetricCells, Metrics
 from shardproxy.shm.waiters cimport WaiterCells, Waiters
 from .ends cimport WaitingRoom
 from .exchange cimport Exchange
+from .pool cimport EndpointPool
+from .runtime cimport ClusterRuntime
 from .timers cimport Timed, Wheel
 
 cdef struct QueueSlots:
@@ -50,6 +52,7 @@ cdef class Queue(WaitingRoom):
     cdef Line high, normal, low
     cdef Cluster latest         # that somebody waited for, and how many might
     cdef int64_t latest_max
+    cdef EndpointPool pool      # one of its pools, which share max_connections
     cdef int[3] asking          # how many of each class
     cdef bint is_serving
     cdef int seen_row           # who was first when the timer last looked, and found room all the same
@@ -62,6 +65,7 @@ cdef class Queue(WaitingRoom):
     cdef Waiter last(self)
     cdef Waiter oldest_asker(self)
     cdef void publish(self) noexcept
+    cdef void note(self, ClusterRuntime cluster) noexcept
     cdef bint make_room(self, int rank) noexcept
     cdef bint has_room_elsewhere(self, int rank) noexcept
     cdef bint push_out(self, int rank, Standing standing) noexcept

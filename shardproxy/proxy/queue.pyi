@@ -7,7 +7,8 @@ from shardproxy.shm.metrics import Metrics
 from shardproxy.shm.waiters import Waiters
 
 class QueueNumbers(NamedTuple):
-    """Slots: the queues of who is first, of who would make way and of who asks for that, the gauge of those who wait, counters, and the histogram of waiting times."""
+    """Slots: the queues of who is first, of who would make way and of who asks for that; the gauge of those who wait,
+    counters, and the histogram of waiting times."""
 
     queue: int
     end: int

@@ -22,6 +22,9 @@ When as many wait as may, the youngest of the lowest class makes way for a newco
 newcomer's worker, it leaves its place; if in another, the newcomer stands in line without being counted, at most 64 of a
 worker for 100 ms, and rings for that worker to let its last one go.
 
+Where the cluster has `max_connections`, a place is of no use without a connection, and idle ones count.  Who finds that all
+are taken waits, and rings all bells; a worker that keeps an idle one while the first of all waits in another closes it.
+
 Cost: to enter and to leave, a few steps, and one look at the counts of the endpoints and at the cells of the rows; with
 nobody waiting, a request looks once at one gauge before it, and once after.
 """
@@ -37,7 +40,7 @@ from shardproxy.shm.clock cimport now_ns
 from shardproxy.shm.gauges cimport gauge_add, gauge_reserve, gauge_total, sp_gauge_fence
 from shardproxy.shm.metrics cimport count, observe_ns
 from shardproxy.shm.waiters cimport (
-    CLASS_SHIFT, NOBODY, waiter_at, waiter_best, waiter_key, waiter_publish, waiter_ring
+    CLASS_SHIFT, NOBODY, sp_waiter_rows, waiter_at, waiter_best, waiter_key, waiter_publish, waiter_ring
 )
 from .priority cimport rank_of
 
@@ -112,10 +115,10 @@ cdef class Queue(WaitingRoom):
 
     cdef bint enter(self, object asker) noexcept:
         cdef Exchange exchange = <Exchange>asker
-        cdef int rank = rank_of(exchange)
+        cdef int rank = rank_of(exchange.route, exchange.request)
         cdef Waiter waiter
         cdef bint has_place
-        self.latest, self.latest_max = exchange.cluster.balancing, exchange.cluster.queue_max
+        self.note(exchange.cluster)
         has_place = gauge_reserve(self.gauge_cells, self.slots.waiting, self.latest_max) or self.make_room(rank)
         if not has_place and not self.has_room_elsewhere(rank):
             count(self.metric_cells, self.slots.refused, 1)
@@ -155,6 +158,32 @@ cdef class Queue(WaitingRoom):
         if gauge_total(self.gauge_cells, self.slots.waiting) > 0:
             self.serve((<Exchange>giver).cluster.balancing)
 
+    cdef void connection_ended(self) noexcept:
+        sp_gauge_fence()
+        if gauge_total(self.gauge_cells, self.slots.waiting) > 0:
+            self.serve(self.latest)
+
+    cdef void beg(self) noexcept:
+        """The first here may have a place, but no connection: workers that keep idle ones look, and close one."""
+        cdef int row
+        cdef Waiter first = self.first()
+        if first is None or can_connect(first.exchange):
+            return
+        for row in range(<int>sp_waiter_rows(self.cells.rows_used)):
+            if row != self.cells.row:
+                waiter_ring(self.cells, row)
+
+    cdef void attach(self, object cluster) noexcept:
+        cdef EndpointPool pool
+        self.note(<ClusterRuntime>cluster)
+        for pool in (<ClusterRuntime>cluster).sources:
+            pool.room = self
+
+    cdef void note(self, ClusterRuntime cluster) noexcept:
+        """What whoever is woken goes by, if nobody waits here."""
+        self.latest, self.latest_max = cluster.balancing, cluster.queue_max
+        self.pool = cluster.sources[0] if len(cluster.sources) else None
+
     def awake(self):
         if self.latest is not None:
             self.make_way()
@@ -168,6 +197,7 @@ cdef class Queue(WaitingRoom):
         self.set_deadline(now_ns() + LOOK_NS)
         self.claim()
         self.refuse_askers()
+        self.beg()
         self.overtake_the_stalled()
         self.serve(self.latest)
 
@@ -205,7 +235,11 @@ cdef class Queue(WaitingRoom):
             row = waiter_best(self.cells, self.slots.queue, self.ignored_row, self.ignored_key)
             if row != self.cells.row:
                 if row != NOBODY:
+                    if self.pool is not None and self.pool.is_full():
+                        self.pool.close_an_idle_one()
                     waiter_ring(self.cells, row)
+                break
+            if not can_connect(self.first().exchange):
                 break
             cluster = self.first().exchange.cluster.balancing
             if not self.admit(self.first()):
@@ -318,6 +352,11 @@ cdef class Queue(WaitingRoom):
                 return
             count(self.metric_cells, self.slots.refused, 1)
             asker.exchange.refuse(Fault.OVERFLOW, RETRY_AFTER_S)
+
+
+cdef bint can_connect(Exchange exchange) noexcept:
+    cdef list sources = exchange.cluster.sources
+    return len(sources) == 0 or (<EndpointPool>sources[0]).can_connect()
 
 
 cdef inline int end_rank(int64_t key) noexcept nogil:

@@ -34,6 +34,8 @@ cdef class ClusterRuntime:
             self.slots[i].requests, self.slots[i].failures = metrics[i].requests, metrics[i].failures
             self.slots[i].unreached, self.slots[i].errors = metrics[i].unreached, metrics[i].errors
             self.slots[i].time = metrics[i].time
+        if queue is not None:
+            queue.attach(self)
 
     def __dealloc__(self):
         free(self.slots)

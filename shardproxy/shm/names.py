@@ -83,6 +83,11 @@ def cluster_requests(cluster: str) -> str:
     return _series("cluster_requests", cluster=cluster)
 
 
+def cluster_limit(cluster: str) -> str:
+    """Word: how many requests at a time a cluster may have now, as its `adaptive` has found out; 0: not yet."""
+    return _series("cluster_limit", cluster=cluster)
+
+
 def cluster_connections(cluster: str) -> str:
     """Gauge: connections open to a cluster, for its `max_connections`."""
     return _series("cluster_connections", cluster=cluster)

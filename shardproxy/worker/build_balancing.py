@@ -7,7 +7,7 @@ import time
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
-from shardproxy.balancing.cluster import Cluster, EndpointSpec, Health, SlowStart
+from shardproxy.balancing.cluster import AdaptiveCap, Cluster, EndpointSpec, Health, SlowStart
 from shardproxy.config import schema
 from shardproxy.proxy.hashing import Cookie, HashPolicy
 from shardproxy.shm import names
@@ -42,6 +42,7 @@ class BalancingBuilder:
             slow_start=slow_start(cluster),
             decay_ns=cluster.decay,
             hash_balance_factor=cluster.hash_balance_factor or 0,
+            adaptive=self.adaptive(cluster),
         )
 
     def health(self, cluster: schema.Cluster) -> Health | None:
@@ -50,6 +51,12 @@ class BalancingBuilder:
             return None
         panics = self.slots.counter(names.cluster_panics(cluster.name))
         return Health(Decisions(self.site.segment), cluster.panic_threshold, self.site.metrics, panics)
+
+    def adaptive(self, cluster: schema.Cluster) -> AdaptiveCap | None:
+        if cluster.adaptive is None:
+            return None
+        word = self.slots.word(names.cluster_limit(cluster.name))
+        return AdaptiveCap(Words(self.site.segment), word, cluster.adaptive.start, cluster.adaptive.max)
 
     def endpoint(self, cluster: schema.Cluster, endpoint: schema.Endpoint) -> EndpointSpec:
         slots, address = self.slots, str(endpoint.address)

@@ -28,6 +28,8 @@ class ClusterBuilder:
     def cluster(self, cluster: schema.Cluster) -> ClusterRuntime:
         """The former one, if nothing of it has changed: the turn of a round robin goes on where it was."""
         pools = [self.pool(cluster, endpoint) for endpoint in cluster.endpoints]
+        for pool in pools:
+            pool.siblings = pools
         return self.former.clusters.get(cluster) or self.new_cluster(cluster, pools)
 
     def new_cluster(self, cluster: schema.Cluster, pools: list[EndpointPool]) -> ClusterRuntime:

@@ -20,7 +20,7 @@ CONFIGURATION = """
 workers: 4
 log: {level: warning}
 listeners:
-  - {bind: "127.0.0.1:PORT", routes: [{match: {prefix: /}, cluster: app, timeout: 60s}]}
+  - {bind: "127.0.0.1:PORT", timeouts: {idle: 20m}, routes: [{match: {prefix: /}, cluster: app, timeout: 60s}]}
 clusters:
   - {name: app, queue: {max: 2000, timeout: 60s}, endpoints: [{address: "ORIGIN", max_requests: CAP}]}
 """

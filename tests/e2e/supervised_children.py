@@ -100,7 +100,7 @@ class Puppet:
 
     def do_fds(self, connection: socket.socket) -> str:
         mine = {connection.fileno(), self.seat.channel.fileno(), self.seat.segment.fd}
-        mine |= {one.fileno() for one in self.accepting}
+        mine |= {*self.seat.bells, *(one.fileno() for one in self.accepting)}
         open_now = {int(entry.name) for entry in Path("/proc/self/fd").iterdir() if os.path.lexists(entry)}
         return " ".join(str(fd) for fd in sorted(open_now - mine))
 

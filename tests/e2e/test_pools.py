@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -196,3 +197,17 @@ def test_a_new_connection_brings_the_head_at_once_though_the_body_is_not_complet
     assert client.read().status == 100
     client.socket.sendall(b"halfhalf"[len(sent) :])
     assert client.read().status == 200
+
+
+def test_at_max_connections_an_idle_one_makes_way_for_one_to_another_endpoint(
+    tmp_path: Path, origin: Origin
+) -> None:
+    with recording_origin() as other:
+        text = CONFIGURATION.replace("ORIGIN", origin.address).replace(
+            f"max_connections: 1, endpoints: [{origin.address}]",
+            f"max_connections: 1, balance: round_robin, endpoints: [{origin.address}, {other.address}]",
+        )
+        with proxy(tmp_path, text) as running, Client(running.port) as client:
+            assert [client.get("/narrow/turns").status for _ in range(6)] == [200] * 6
+            assert running.stats()["clusters"]["narrow"]["connections"] == 1
+        assert len(other.of("/narrow/turns")) == len(origin.of("/narrow/turns")) == 3

@@ -115,6 +115,12 @@ KEYS = [
           "9: clusters[0].slow_start: is used only if balance is least_connection, round_robin or peak_ewma"),
     Wrong("a hash that nobody uses", "cluster: app", "cluster: app, hash: [{client: true}]",
           "4: listeners[0].routes[0].hash: is used only if the cluster's balance is ring_hash or maglev"),
+    Wrong("a queue before a cluster that is never full", ENDPOINTS, ENDPOINTS + "\n    queue: {}",
+          "8: clusters[0].queue: nobody ever waits: no max_requests, no max_connections"),
+    Wrong("a queue for nobody", ENDPOINTS, ENDPOINTS + "\n    queue: {max: 0}",
+          "8: clusters[0].queue.max: must be at least 1, not 0"),
+    Wrong("a class that there is not", "cluster: app", "cluster: app, priority: urgent",
+          "4: listeners[0].routes[0].priority: 'urgent' is not high, low or normal"),
 ]  # fmt: skip
 
 VALUES = [
@@ -314,6 +320,10 @@ CROSS_CHECKS = [
           "write type: tcp, or a port that expects none"),
     Wrong("port of a Unix socket", "127.0.0.1:9002]", "unix:/run/a]\n    health_check: {port: 80}",
           "8: clusters[0].health_check.port: an endpoint of this cluster is a Unix socket, which has no port"),
+    Wrong("adaptive start out of bounds", ENDPOINTS, ENDPOINTS + "\n    adaptive: {min: 30}",
+          "8: clusters[0].adaptive.start: must be from min (30) to max (1000)"),
+    Wrong("aimd without a latency", ENDPOINTS, ENDPOINTS + "\n    adaptive: {policy: aimd}",
+          "8: clusters[0].adaptive: aimd needs latency, such as latency: 200ms"),
     Wrong("protocol twice on a route", "cluster: app", "cluster: app, upgrade: [websocket, WebSocket]",
           "4: listeners[0].routes[0].upgrade[1]: the protocol 'websocket' is in this list twice"),
 ]  # fmt: skip

@@ -32,7 +32,9 @@ def segment() -> Iterator[Segment]:
     segment.close()
 
 
-def budget(segment: Segment, row: int = 1, *, percent: int = 20, min_concurrency: int = 3) -> RetryBudget:
+def budget(
+    segment: Segment, row: int = 1, *, percent: int = 20, min_concurrency: int = 3, max_retries: int | None = None
+) -> RetryBudget:
     return RetryBudget(
         Gauges(segment, row),
         Metrics(segment, row),
@@ -42,7 +44,17 @@ def budget(segment: Segment, row: int = 1, *, percent: int = 20, min_concurrency
         retries=RETRIES,
         granted=GRANTED,
         refused=REFUSED,
+        max_retries=max_retries,
     )
+
+
+def test_max_retries_is_never_exceeded_whatever_the_budget_says(segment: Segment) -> None:
+    Gauges(segment, 2).add(ENDPOINTS[0], 100)
+    workers = [budget(segment, row, percent=50, max_retries=4) for row in (1, 2, 3)]
+    assert [workers[number % 3].take() for number in range(6)] == [True] * 4 + [False] * 2
+    workers[1].give()
+    assert workers[2].take()
+    assert budget(segment, percent=1, min_concurrency=2, max_retries=4).limit == 2
 
 
 def policy(segment: Segment, *on: str, statuses: tuple[int, ...] = (), base_ns: int = 25 * MS) -> RetryPolicy:
