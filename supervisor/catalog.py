@@ -122,6 +122,7 @@ def _of_cluster(cluster: Cluster) -> Iterator[Entry]:
     yield SlotKind.COUNTER, names.cluster_retries(cluster.name)
     yield SlotKind.COUNTER, names.cluster_retries_refused(cluster.name)
     yield from _of_queue(cluster)
+    yield from _of_balancing(cluster)
     for endpoint in cluster.endpoints:
         key = cluster.name, str(endpoint.address)
         yield SlotKind.GAUGE, names.endpoint_active(*key)
@@ -133,6 +134,18 @@ def _of_cluster(cluster: Cluster) -> Iterator[Entry]:
         yield SlotKind.COUNTER, names.endpoint_errors(*key)
         yield SlotKind.HISTOGRAM, names.endpoint_time(*key)
         yield SlotKind.DECISION, names.endpoint_decision(*key)
+
+
+def _of_balancing(cluster: Cluster) -> Iterator[Entry]:
+    """Words that only some policies use."""
+    if cluster.balance == "round_robin":
+        yield SlotKind.WORD, names.cluster_turn(cluster.name)
+    for endpoint in cluster.endpoints:
+        key = cluster.name, str(endpoint.address)
+        if cluster.balance == "peak_ewma":
+            yield SlotKind.WORD, names.endpoint_latency(*key)
+        if cluster.slow_start is not None:
+            yield SlotKind.WORD, names.endpoint_since(*key)
 
 
 def _of_queue(cluster: Cluster) -> Iterator[Entry]:

@@ -18,6 +18,7 @@ from shardproxy.shm.gauges import Gauges
 from shardproxy.shm.layout import HISTOGRAM_WORDS
 from shardproxy.shm.segment import Segment
 from shardproxy.shm.slots import SlotKind, Slots, SlotsFull
+from shardproxy.shm.words import Words
 from shardproxy.supervisor import catalog
 from shardproxy.supervisor.memory import SUPERVISOR_ROW
 from shardproxy.supervisor.state import Household
@@ -54,7 +55,7 @@ def free_unused(slots: Slots, segment: Segment, kept: set[catalog.Entry]) -> Non
 def _gone(slots: Slots, kept: set[catalog.Entry]) -> list[list[tuple[SlotKind, str, int]]]:
     """Endpoint by endpoint, all that was counted of it."""
     found: dict[str, list[tuple[SlotKind, str, int]]] = defaultdict(list)
-    for kind in (SlotKind.GAUGE, SlotKind.COUNTER, SlotKind.HISTOGRAM, SlotKind.DECISION):
+    for kind in (SlotKind.GAUGE, SlotKind.COUNTER, SlotKind.HISTOGRAM, SlotKind.DECISION, SlotKind.WORD):
         for name, slot in slots.names(kind).items():
             word, _, labels = name.partition("{")
             if word.startswith("endpoint_") and (kind, name) not in kept:
@@ -66,7 +67,7 @@ class Cells:
     """What there is to zero in a slot that nobody uses; its gauges are 0 already."""
 
     def __init__(self, segment: Segment) -> None:
-        sections = segment.sections
+        sections, words = segment.sections, Words(segment)
         self._rows = segment.rows_used
         self._counters = segment.part(sections.counters).cast("Q")
         self._counters_row = sections.counters.stride // _WORD_BYTES
@@ -77,6 +78,7 @@ class Cells:
             SlotKind.COUNTER: self._counter,
             SlotKind.HISTOGRAM: self._histogram,
             SlotKind.DECISION: Decisions(segment).clear,
+            SlotKind.WORD: lambda slot: words.store(slot, 0),
         }
 
     def _counter(self, slot: int) -> None:

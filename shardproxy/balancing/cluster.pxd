@@ -1,63 +1,33 @@
-# A cluster as balancing sees it: numbers per endpoint, and the shared counts behind them.
+# A cluster as balancing sees it: its endpoints, the policy that picks among them, and what bounds it as a whole.
 from libc.stdint cimport int64_t, uint64_t
 
-from shardproxy.shm.decisions cimport Decision
-from shardproxy.shm.gauges cimport GaugeCells, Gauges
 from shardproxy.shm.metrics cimport MetricCells
+from .endpoints cimport FULL, NO_CAP, UNHEALTHY, Endpoints, Policy
 
-cdef enum Policy:
-    LEAST_CONNECTION
-    ROUND_ROBIN
-    RANDOM
-
-cdef enum:
-    NO_CAP = -1
-    FULL = -1               # what choose() answers when nobody may take one more request
-    UNHEALTHY = -2          # ... and when no endpoint is healthy
-
-cdef struct EndpointState:
-    int active              # gauge: requests under way, over all processes
-    int weight
-    int64_t cap             # of `active`; NO_CAP
-    int decision            # its slot
-    int64_t current         # smooth weighted round robin's account
-
-cdef class Cluster:
-    cdef EndpointState* endpoints
-    cdef readonly int count
+cdef class Cluster(Endpoints):
     cdef Policy policy
-    cdef int requests       # gauge of the whole cluster, counted when it has a cap
+    cdef readonly bint wants_times  # observe() is to be called after each response
     cdef int64_t requests_cap
     cdef const int64_t* adaptive    # word: a lower cap that the controller has found out, 0 = not yet; NULL = none
     cdef int64_t adaptive_start     # until then
-    cdef object words               # keeps what `adaptive` points to
-    cdef Gauges gauges      # keeps what `cells` points to
-    cdef GaugeCells* cells
-    cdef uint64_t random
-    cdef object health      # keeps what the next two point to
-    cdef const Decision* decisions  # NULL: nobody looks after the health of these endpoints
+    cdef object adaptive_words      # keeps what `adaptive` points to
+    cdef object health      # keeps what `decisions` and the next point to
     cdef MetricCells* metrics
     cdef int panics         # counter
     cdef int panic_threshold
-    cdef const Decision* heeded     # within one choice: the decisions, or NULL to ignore them
 
     cdef watch(self, health)
 
     # a pick reserves: whoever got an index >= 0 calls release(index) once
     cdef int choose(self) noexcept
     cdef int choose_except(self, uint64_t excluded) noexcept
+    cdef int choose_hashed(self, uint64_t key, uint64_t excluded) noexcept
     cdef void release(self, int index) noexcept
     cdef bint has_room(self) noexcept
+    cdef void observe(self, int index, int64_t took_ns, bint failed) noexcept
     cdef bint is_short_for(self, int rank) noexcept
     cdef int64_t allowed(self) noexcept
 
     cdef int choose_endpoint(self, uint64_t excluded) noexcept
     cdef int look_at_health(self) noexcept
     cdef bint reserve(self, int index) noexcept
-    cdef int pick(self, uint64_t excluded) noexcept
-    cdef int least_connection(self, uint64_t excluded) noexcept
-    cdef int round_robin(self, uint64_t excluded) noexcept
-    cdef int weighted_random(self, uint64_t excluded) noexcept
-    cdef bint is_eligible(self, int index, uint64_t excluded) noexcept
-    cdef bint is_full(self, EndpointState* endpoint) noexcept
-    cdef uint64_t next_random(self) noexcept

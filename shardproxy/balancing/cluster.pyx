@@ -2,41 +2,45 @@
 
 from collections import namedtuple
 
-from libc.stdlib cimport calloc, free
-
 from shardproxy.shm.decisions cimport Decisions, decision_is_out
 from shardproxy.shm.gauges cimport gauge_add, gauge_reserve, gauge_total, sp_gauge_fence
 from shardproxy.shm.metrics cimport Metrics, count
 from shardproxy.shm.words cimport Words, word_load
+from .endpoints cimport EndpointState
+from .chance import Chance
+from .hashes import Maglev, Ring
+from .latency import PeakEwma
+from .loads import LeastConnection
+from .turns import First, RoundRobin
 
-EndpointSpec = namedtuple("EndpointSpec", "active weight cap decision", defaults=[0])
+from .endpoints import EndpointSpec, SlowStart  # noqa: F401, for who builds clusters
+
 Health = namedtuple("Health", "decisions panic_threshold metrics panics")
+PolicyTerms = namedtuple("PolicyTerms", "names decay_ns hash_balance_factor")
 AdaptiveCap = namedtuple("AdaptiveCap", "words slot start most")
 
 cdef enum:
     MAX_TRIES = 64          # endpoints that may turn out full between the look and the reservation
 
-POLICIES = {"least_connection": LEAST_CONNECTION, "round_robin": ROUND_ROBIN, "random": RANDOM}
+POLICIES = {
+    "least_connection": LeastConnection, "round_robin": RoundRobin, "random": Chance, "first": First,
+    "peak_ewma": PeakEwma, "ring_hash": Ring, "maglev": Maglev,
+}
+
+cdef int64_t COUNTED_ONLY = <int64_t>1 << 62  # a cap that nobody reaches: the sum is wanted, not the refusal
 
 
-cdef class Cluster:
-    def __cinit__(self, Gauges gauges not None, endpoints, *, str policy, int requests, requests_cap, uint64_t seed,
-                  health=None, adaptive=None):
-        self.endpoints = <EndpointState*>calloc(len(endpoints), sizeof(EndpointState))
-        if self.endpoints == NULL:
-            raise MemoryError
-        for spec in endpoints:
-            self.endpoints[self.count].active = spec.active
-            self.endpoints[self.count].weight = spec.weight
-            self.endpoints[self.count].cap = NO_CAP if spec.cap is None else spec.cap
-            self.endpoints[self.count].decision = spec.decision
-            self.count += 1
-        self.policy = POLICIES[policy]
-        self.requests = requests
-        self.requests_cap = NO_CAP if requests_cap is None else requests_cap
-        self.gauges = gauges
-        self.cells = &gauges.cells
-        self.random = seed | 1
+cdef class Cluster(Endpoints):
+    def __init__(self, gauges, endpoints, *, str policy, int requests, requests_cap, seed, health=None, words=None,
+                 turn=-1, slow_start=None, int64_t decay_ns=10_000_000_000, int hash_balance_factor=0,
+                 adaptive=None):
+        names = [spec.name or str(number).encode() for number, spec in enumerate(endpoints)]
+        self.policy = POLICIES[policy](self, PolicyTerms(names, decay_ns, hash_balance_factor))
+        self.wants_times = self.policy.wants_times
+        if requests_cap is not None:
+            self.requests_cap = requests_cap
+        else:
+            self.requests_cap = COUNTED_ONLY if hash_balance_factor else NO_CAP
         if health is not None:
             self.watch(health)
         if adaptive is not None:
@@ -45,9 +49,9 @@ cdef class Cluster:
     def adapt(self, adaptive):
         """Heed a word of the shared memory as a cap, beside the one that is configured."""
         cdef Words words = adaptive.words
-        self.adaptive, self.words = words.word(adaptive.slot), words
+        self.adaptive, self.adaptive_words = words.word(adaptive.slot), words
         self.adaptive_start = adaptive.start
-        if self.requests_cap == NO_CAP:
+        if self.requests_cap == NO_CAP or self.requests_cap == COUNTED_ONLY:
             self.requests_cap = adaptive.most
 
     cdef watch(self, health):
@@ -59,9 +63,6 @@ cdef class Cluster:
         self.health = health
         self.decisions, self.metrics = decisions.base, &metrics.cells
         self.panic_threshold, self.panics = health.panic_threshold, health.panics
-
-    def __dealloc__(self):
-        free(self.endpoints)
 
     # hot
     cdef int choose(self) noexcept:
@@ -106,7 +107,7 @@ cdef class Cluster:
         if self.requests_cap != NO_CAP and gauge_total(self.cells, self.requests) >= self.allowed():
             return False
         for i in range(self.count):
-            if self.is_eligible(i, 0) and not self.is_full(&self.endpoints[i]):
+            if self.can_take(i, 0):
                 return True
         return False
 
@@ -135,7 +136,10 @@ cdef class Cluster:
         """
         cdef int i, healthy = 0
         for i in range(self.count):
-            healthy += not decision_is_out(self.decisions, self.endpoints[i].decision)
+            if not decision_is_out(self.decisions, self.endpoints[i].decision):
+                healthy += 1
+            elif self.slow_ns:
+                self.see_out(i)
         if healthy * 100 < self.panic_threshold * self.count:
             self.heeded = NULL
             count(self.metrics, self.panics, 1)
@@ -147,7 +151,7 @@ cdef class Cluster:
     cdef int choose_endpoint(self, uint64_t excluded) noexcept:
         cdef int tries, index
         for tries in range(min(self.count, MAX_TRIES)):
-            index = self.pick(excluded)
+            index = self.policy.pick(self, excluded)
             if index == FULL or self.reserve(index):
                 return index
             if index < 64:
@@ -162,97 +166,30 @@ cdef class Cluster:
         gauge_add(self.cells, endpoint.active, 1)
         return True
 
-    # hot
-    cdef int pick(self, uint64_t excluded) noexcept:
-        if self.policy == LEAST_CONNECTION:
-            return self.least_connection(excluded)
-        if self.policy == ROUND_ROBIN:
-            return self.round_robin(excluded)
-        return self.weighted_random(excluded)
+    cdef int choose_hashed(self, uint64_t key, uint64_t excluded) noexcept:
+        """As choose_except(), where requests of the same key belong together, if the policy keeps them so."""
+        cdef int index
+        self.key, self.has_key = key, True
+        index = self.choose_except(excluded)
+        self.has_key = False
+        return index
 
-    # hot
-    cdef int least_connection(self, uint64_t excluded) noexcept:
-        """Smallest (active + 1) / weight; among equals each is as likely (reservoir sampling), so that workers that
-        look at the same moment do not all run to the same endpoint.  Envoy's FULL_SCAN with active_request_bias 1."""
-        cdef int i, best = FULL, ties = 0
-        cdef int64_t active, load, best_load = 0, best_weight = 1
-        cdef EndpointState* endpoint
-        for i in range(self.count):
-            endpoint = &self.endpoints[i]
-            if not self.is_eligible(i, excluded):
-                continue
-            active = gauge_total(self.cells, endpoint.active)
-            if endpoint.cap != NO_CAP and active >= endpoint.cap:
-                continue
-            load = (active + 1) * best_weight - best_load * endpoint.weight  # below 0: less loaded than the best
-            if best == FULL or load < 0:
-                best, ties = i, 1
-                best_load, best_weight = active + 1, endpoint.weight
-            elif load == 0:
-                ties += 1
-                if self.next_random() % <uint64_t>ties == 0:
-                    best = i
-        return best
+    cdef void observe(self, int index, int64_t took_ns, bint failed) noexcept:
+        """A response took so long, or did not come; only if the policy `wants_times`."""
+        self.policy.observe(self, index, took_ns, failed)
 
-    cdef int round_robin(self, uint64_t excluded) noexcept:
-        """Smooth weighted round robin (nginx): each gains its weight, the richest is taken and pays the sum."""
-        cdef int i, best = FULL
-        cdef int64_t total = 0
-        cdef EndpointState* endpoint
-        for i in range(self.count):
-            endpoint = &self.endpoints[i]
-            if not self.is_eligible(i, excluded) or self.is_full(endpoint):
-                continue
-            endpoint.current += endpoint.weight
-            total += endpoint.weight
-            if best == FULL or endpoint.current > self.endpoints[best].current:
-                best = i
-        if best != FULL:
-            self.endpoints[best].current -= total
-        return best
+    def take(self, uint64_t excluded=0, key=None):
+        if key is None:
+            return self.choose_except(excluded)
+        return self.choose_hashed(key, excluded)
 
-    cdef int weighted_random(self, uint64_t excluded) noexcept:
-        """Each in proportion to its weight, by reservoir sampling in one walk."""
-        cdef int i, best = FULL
-        cdef uint64_t total = 0
-        cdef EndpointState* endpoint
-        for i in range(self.count):
-            endpoint = &self.endpoints[i]
-            if not self.is_eligible(i, excluded) or self.is_full(endpoint):
-                continue
-            total += endpoint.weight
-            if self.next_random() % total < <uint64_t>endpoint.weight:
-                best = i
-        return best
-
-    # hot
-    cdef bint is_eligible(self, int index, uint64_t excluded) noexcept:
-        """Neither tried before nor out."""
-        return not is_excluded(excluded, index) and not is_out(self.heeded, &self.endpoints[index])
-
-    cdef bint is_full(self, EndpointState* endpoint) noexcept:
-        return endpoint.cap != NO_CAP and gauge_total(self.cells, endpoint.active) >= endpoint.cap
-
-    # hot
-    cdef uint64_t next_random(self) noexcept:
-        """xorshift64* (Vigna 2016): quick, and good enough to break ties."""
-        self.random ^= self.random >> 12
-        self.random ^= self.random << 25
-        self.random ^= self.random >> 27
-        return (self.random * <uint64_t>2685821657736338717) >> 11
-
-    def take(self, uint64_t excluded=0):
-        return self.choose_except(excluded)
+    def took(self, int index, int64_t took_ns, bint failed=False):
+        if not 0 <= index < self.count:
+            raise IndexError(f"there is no endpoint {index}")
+        self.observe(index, took_ns, failed)
 
     def give(self, int index):
         if not 0 <= index < self.count:
             raise IndexError(f"there is no endpoint {index}")
         self.release(index)
 
-
-cdef inline bint is_out(const Decision* heeded, const EndpointState* endpoint) noexcept nogil:
-    return heeded != NULL and decision_is_out(heeded, endpoint.decision)
-
-
-cdef inline bint is_excluded(uint64_t excluded, int index) noexcept nogil:
-    return index < 64 and (excluded >> index) & 1

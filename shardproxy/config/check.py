@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 
+from shardproxy.config.check_balancing import balancing_makes_sense, hashes_say_one_thing
 from shardproxy.config.check_clusters import (
     adaptive_limits_make_sense,
     endpoints_have_one_source,
@@ -92,6 +93,8 @@ _CHECKS: tuple[Callable[[Config], Iterator[Finding]], ...] = (
     queues_can_fill,
     adaptive_limits_make_sense,
     retries_make_sense,
+    balancing_makes_sense,
+    hashes_say_one_thing,
 )
 
 

@@ -63,6 +63,20 @@ class Queue(Words, frozen=True, kw_only=True):
     timeout: Annotated[Timeout, says("How long one may wait; then 503.")] = 5 * SECOND
 
 
+class SlowStart(Words, frozen=True, kw_only=True):
+    """A new or recovered endpoint gets less at first: its weight times (age / `window`) ^ (100 / `aggression`)."""
+
+    window: Annotated[Timeout, says("Until it gets its full share.")] = 30 * SECOND
+    aggression: Annotated[
+        int,
+        Meta(ge=10, le=1000),
+        says("Percent: with 100 its share grows evenly, with more faster at first, with less slower (Envoy's x 100)."),
+    ] = 100
+    min_weight_percent: Annotated[
+        int, Meta(ge=1, le=100), says("What it begins with, in percent of its weight.")
+    ] = 10
+
+
 class Cluster(Words, frozen=True, kw_only=True):
     """Servers that answer the same requests, and how they share them."""
 
@@ -70,10 +84,10 @@ class Cluster(Words, frozen=True, kw_only=True):
 
     name: Annotated[Name, says("What routes call it.")]
     balance: Annotated[
-        Literal["least_connection", "round_robin", "random"],
+        Literal["least_connection", "round_robin", "random", "first", "peak_ewma", "ring_hash", "maglev"],
         says(
-            "How to choose an endpoint: the one with the fewest requests for its weight, in turn, or by chance.",
-            later=frozenset({"ring_hash", "maglev"}),
+            "How to choose an endpoint: the one with the fewest requests for its weight, in turn, by chance, the first "
+            "with room, the one that answers soonest, or (the last two) by the `hash` of routes."
         ),
     ] = "least_connection"
     endpoints: Annotated[
@@ -86,6 +100,21 @@ class Cluster(Words, frozen=True, kw_only=True):
     dns: Annotated[Dns | None, says("A name in DNS whose records are its servers.", otherwise="none is asked for")] = (
         None
     )
+    hash_balance_factor: Annotated[
+        Annotated[int, Meta(ge=100, le=10000)] | None,
+        says(
+            "For `ring_hash` and `maglev`: percent of its even share of requests under way that an endpoint may have; "
+            "more go on to others.",
+            otherwise="any share",
+        ),
+    ] = None
+    decay: Annotated[
+        Timeout, says("For `peak_ewma`: how long slow responses are remembered; a third is left after this time.")
+    ] = 10 * SECOND
+    slow_start: Annotated[
+        SlowStart | None,
+        says("Give new and recovered endpoints less at first.", otherwise="their full share at once"),
+    ] = None
     connect_timeout: Annotated[Timeout, says("How long to wait for a connection to an endpoint.")] = 5 * SECOND
     max_connections: Annotated[
         Count | None,

@@ -10,6 +10,7 @@ from shardproxy.config.words import (
     KIB,
     MILLISECOND,
     SECOND,
+    Duration,
     Host,
     Name,
     Path,
@@ -78,6 +79,28 @@ class Retry(Words, frozen=True, kw_only=True):
     ] = 64 * KIB
 
 
+class HashCookie(Words, frozen=True, kw_only=True):
+    """A cookie; its name alone may stand for it."""
+
+    lone: ClassVar[str | None] = "name"
+
+    name: Annotated[Token, says("What it is called.")]
+    ttl: Annotated[
+        Annotated[Duration, Meta(ge=SECOND)] | None,
+        says("Give one that lasts so long to clients without it.", otherwise="none is given"),
+    ] = None
+    path: Annotated[Path, says("For which paths clients send the given one.")] = "/"
+
+
+class HashKey(Words, frozen=True, kw_only=True):
+    """One thing that requests can be kept together by: exactly one of these."""
+
+    header: Annotated[Token | None, says("A field of the request.", otherwise="not this")] = None
+    cookie: Annotated[HashCookie | None, says("A cookie.", otherwise="not this")] = None
+    client: Annotated[bool, says("The client's address, as `trusted_proxies` tell it.")] = False
+    query: Annotated[Token | None, says("A query parameter, as it is written.", otherwise="not this")] = None
+
+
 class Route(Words, frozen=True, kw_only=True):
     """Where matching requests go, and under which limits."""
 
@@ -101,6 +124,15 @@ class Route(Words, frozen=True, kw_only=True):
             otherwise="`priority` holds for all",
         ),
     ] = None
+    hash: Annotated[
+        tuple[HashKey, ...],
+        says(
+            "What keeps requests at one endpoint where the cluster's `balance` is `ring_hash` or `maglev`: the first "
+            "of these that a request has.",
+            otherwise="any endpoint",
+            least=1,
+        ),
+    ] = ()
     retry: Annotated[Retry | None, says("When to try again.", otherwise="never")] = None
     upgrade: Annotated[
         tuple[Protocol, ...],

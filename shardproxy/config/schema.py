@@ -15,6 +15,7 @@ from shardproxy.config.clusters import Cluster as Cluster
 from shardproxy.config.clusters import Endpoint as Endpoint
 from shardproxy.config.clusters import Keepalive as Keepalive
 from shardproxy.config.clusters import RetryBudget as RetryBudget
+from shardproxy.config.clusters import SlowStart as SlowStart
 from shardproxy.config.discovery import Dns as Dns
 from shardproxy.config.health import HealthCheck as HealthCheck
 from shardproxy.config.health import OutlierDetection as OutlierDetection
@@ -24,6 +25,8 @@ from shardproxy.config.limits import LimitOverride as LimitOverride
 from shardproxy.config.limits import RateLimit as RateLimit
 from shardproxy.config.limits import burst_of as burst_of
 from shardproxy.config.routes import Backoff as Backoff
+from shardproxy.config.routes import HashCookie as HashCookie
+from shardproxy.config.routes import HashKey as HashKey
 from shardproxy.config.routes import Match as Match
 from shardproxy.config.routes import Retry as Retry
 from shardproxy.config.routes import Route as Route

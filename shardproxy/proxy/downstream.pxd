@@ -24,4 +24,5 @@ cdef class Downstream(Client):
     cdef bint has_ended(self) noexcept
     cdef bytes connection_line(self)
     cdef bytes upgrade_lines(self, Head head)
+    cdef bytes with_extra(self, bytes lines)
     cdef void await_next(self) noexcept

@@ -245,15 +245,15 @@ cdef class Downstream(Client):
             self.state = TUNNEL
             self.keep_alive = False
             self.set_pauses(self.is_held, False)
-            splice_response(self.process.scratch, head, &sent, self.upgrade_lines(head), self.process.date_line,
-                            self.listener.via)
+            splice_response(self.process.scratch, head, &sent, self.with_extra(self.upgrade_lines(head)),
+                            self.process.date_line, self.listener.via)
             return
         if sent.kind == BODY_UNTIL_CLOSE or self.listener.is_leaving or self.has_ended():
             self.keep_alive = False
         elif self.state == READ_BODY and head.status >= 300:
             self.keep_alive = False     # the rest of the request would have to be read for nothing
-        splice_response(self.process.scratch, head, &sent, self.connection_line(), self.process.date_line,
-                        self.listener.via)
+        splice_response(self.process.scratch, head, &sent, self.with_extra(self.connection_line()),
+                        self.process.date_line, self.listener.via)
 
     cdef void open_tunnel(self) noexcept:
         """The endpoint is reached: 200 without a body, and from here on bytes go as they come (RFC 9110 §9.3.6)."""
@@ -280,6 +280,13 @@ cdef class Downstream(Client):
         if not self.keep_alive:
             return b"Connection: close\r\n"
         return b"Connection: keep-alive\r\n" if self.is_http10 else b""
+
+    # hot
+    cdef bytes with_extra(self, bytes lines):
+        """Behind them what the exchange adds to its response."""
+        if self.exchange.extra_lines is None:
+            return lines
+        return lines + self.exchange.extra_lines  # warm: only where something is added
 
     cdef void send_interim(self, Head head) noexcept:
         """1xx goes on; a client of HTTP/1.0 does not know it (RFC 9110 §15.2)."""

@@ -63,6 +63,10 @@ cdef class WaitingRoom(Timed):
 cdef class RetryPlan:
     cdef Retrier begin(self, object exchange)
 
+# What a route with `hash` keeps requests together by.
+cdef class Hashing:
+    cdef int pick(self, object exchange) noexcept       # as Cluster.choose_except()
+
 # What stands before a route: it lets a request through, refuses it, or lets it through later.
 cdef class Gate:
     # true: go on; false: it was refused, or exchange.proceed() follows later

@@ -116,6 +116,11 @@ cdef class RetryPlan:
         return None
 
 
+cdef class Hashing:
+    cdef int pick(self, object exchange) noexcept:
+        return -1
+
+
 cdef class Gate:
     cdef bint admit(self, object exchange) noexcept:
         return True

@@ -1,6 +1,6 @@
 # One request and its response.  Knows its two ends only as End; what an end says of itself comes in by the methods here.
 cimport cython
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 
 from shardproxy.http1.framing cimport Framing
 from shardproxy.http1.head cimport Head
@@ -40,6 +40,9 @@ cdef class Exchange:
     cdef int64_t response_bytes     # of the body, so far
     cdef object delayed             # what holds a request that its route's gate lets through later, or None
     cdef bytes reply_lines          # fields of our own reply beside the usual ones, or None
+    cdef bytes extra_lines          # fields that the response gets beside the origin's, whole lines, or None
+    cdef uint64_t hash_key          # if has_hash_key: what the route's `hash` has found
+    cdef bint has_hash_key
     cdef RequestAdditions additions
     cdef char[40] request_id
     cdef bytes path                 # the normalised one, or None: as it came
@@ -76,6 +79,7 @@ cdef class Exchange:
     cdef bint wait_for_connection(self) noexcept
     cdef void take(self, int endpoint) noexcept
     cdef void give_endpoint_back(self) noexcept
+    cdef void tell_time(self, bint failed) noexcept
     cdef void ask(self, Source source, bint fresh) noexcept
     cdef bint begin_connect(self) noexcept
     cdef void open_tunnel(self) noexcept

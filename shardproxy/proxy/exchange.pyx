@@ -119,6 +119,8 @@ cdef class Exchange:
 
     # hot
     cdef int pick(self) noexcept:
+        if self.route.hashing is not None:
+            return self.route.hashing.pick(self)
         return (self.cluster.balancing.choose() if self.retrier is None
                 else self.cluster.balancing.choose_except(self.retrier.tried))
 
@@ -133,6 +135,11 @@ cdef class Exchange:
         self.endpoint = NONE_CHOSEN
         if self.cluster.queue is not None:
             self.cluster.queue.freed(self)
+
+    # hot
+    cdef void tell_time(self, bint failed) noexcept:
+        if self.cluster.balancing.wants_times:
+            self.cluster.balancing.observe(self.endpoint, now_ns() - self.sent_ns if self.is_sent else 0, failed)
 
     # hot
     cdef void ask(self, Source source, bint fresh) noexcept:
@@ -249,6 +256,7 @@ cdef class Exchange:
             return
         if fault != Fault.OVERFLOW:
             count(self.process.cells, self.cluster.slots[self.endpoint].unreached, 1)
+            self.tell_time(True)
         if self.retrier is None or not self.retrier.after_fault(fault):
             self.refuse(fault, OVERFLOW_RETRY_S if fault == Fault.OVERFLOW else 0)
 
@@ -272,6 +280,7 @@ cdef class Exchange:
     cdef void response_head(self, Head head, const Framing* framing) noexcept:
         if head.status >= 500:
             count(self.process.cells, self.cluster.slots[self.endpoint].errors, 1)
+            self.tell_time(True)
         if self.retrier is not None and self.retrier.after_status(head.status):
             return
         self.is_answered = True
@@ -297,6 +306,7 @@ cdef class Exchange:
     cdef void response_end(self) noexcept:
         self.client.finish()
         observe_ns(self.process.cells, self.cluster.slots[self.endpoint].time, now_ns() - self.sent_ns)
+        self.tell_time(False)
         self.finish(Fault.OK)
 
     cdef void origin_eof(self) noexcept:
@@ -317,6 +327,7 @@ cdef class Exchange:
             self.ask(<Source>self.cluster.sources[self.endpoint], True)
             return
         count(self.process.cells, self.cluster.slots[self.endpoint].failures, 1)
+        self.tell_time(True)
         if self.retrier is None or not self.retrier.after_fault(fault):
             self.refuse(fault, 0)
 

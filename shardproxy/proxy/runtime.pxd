@@ -7,7 +7,7 @@ from shardproxy.http1.grammar cimport text
 from shardproxy.http1.head cimport HeadLimits
 from shardproxy.http1.paths cimport PathRules
 from shardproxy.routing.table cimport Table
-from .ends cimport Gate, RetryPlan, Source, WaitingRoom
+from .ends cimport Gate, Hashing, RetryPlan, Source, WaitingRoom
 
 cdef enum:
     UNLIMITED = -1
@@ -35,6 +35,7 @@ cdef class RouteRuntime:
     cdef RetryPlan retry        # or None
     cdef int priority           # class in the queue; 0 is served first
     cdef bytes priority_field   # the request's field that says otherwise, in lower case; or empty
+    cdef Hashing hashing        # or None
     cdef tuple upgrades         # protocols that may be tunnelled, in lower case
 
     cdef bint allows_upgrade(self, text protocol, Py_ssize_t n) noexcept

@@ -4,6 +4,7 @@ from typing import NamedTuple
 from shardproxy.balancing.cluster import Cluster
 from shardproxy.http1.forwarding import TrustedProxies
 from shardproxy.proxy.admission import LimitGate
+from shardproxy.proxy.hashing import HashPolicy
 from shardproxy.proxy.pool import EndpointPool
 from shardproxy.proxy.queue import Queue
 from shardproxy.proxy.retries import RetryPolicy
@@ -37,7 +38,7 @@ class ClusterRuntime:
 class RouteRuntime:
     """A route: its cluster, its gate (rate limits), and how long the response head may take (ns), what may be
     tunnelled, what is tried again, and who is served first when all is full: class 0, or what a field of the request
-    says (`shardproxy.proxy.priority.CLASSES`).
+    says (`shardproxy.proxy.priority.CLASSES`); and what requests are kept together by.
     """
 
     cluster: ClusterRuntime
@@ -50,6 +51,7 @@ class RouteRuntime:
         retry: RetryPolicy | None = None,
         priority: int = 0,
         priority_field: bytes = b"",
+        hashing: HashPolicy | None = None,
     ) -> None: ...
 
 class ListenerRuntime:

@@ -63,6 +63,21 @@ def endpoint_decision(cluster: str, address: str) -> str:
     return _series("endpoint_decision", cluster=cluster, address=address)
 
 
+def endpoint_latency(cluster: str, address: str) -> str:
+    """Word: how long responses of an endpoint take, for `peak_ewma`."""
+    return _series("endpoint_latency", cluster=cluster, address=address)
+
+
+def endpoint_since(cluster: str, address: str) -> str:
+    """Word: when an endpoint came, or was last seen to be out, in ns of CLOCK_MONOTONIC; for `slow_start`."""
+    return _series("endpoint_since", cluster=cluster, address=address)
+
+
+def cluster_turn(cluster: str) -> str:
+    """Word: the position of a cluster's round robin."""
+    return _series("cluster_turn", cluster=cluster)
+
+
 def cluster_panics(cluster: str) -> str:
     """Counter: requests for which health was ignored, since too few endpoints had it."""
     return _series("cluster_panics", cluster=cluster)

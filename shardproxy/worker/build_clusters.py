@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 
-from shardproxy.balancing.cluster import AdaptiveCap, EndpointSpec, Health
 from shardproxy.config import schema
 from shardproxy.proxy.pool import EndpointPool
 from shardproxy.proxy.queue import Queue, QueueNumbers
 from shardproxy.proxy.runtime import ClusterRuntime, EndpointMetrics
 from shardproxy.shm import names
-from shardproxy.shm.decisions import Decisions
 from shardproxy.shm.slots import Slots
-from shardproxy.shm.words import Words
-from shardproxy.worker.held import Held, HeldCluster
+from shardproxy.worker.build_balancing import BalancingBuilder
+from shardproxy.worker.held import in_use
 from shardproxy.worker.snapshot import PoolKey, Snapshot, Worksite
 
 PROXY_VERSIONS = {None: 0, "v1": 1, "v2": 2}
@@ -38,20 +35,7 @@ class ClusterBuilder:
 
     def new_cluster(self, cluster: schema.Cluster, pools: list[EndpointPool]) -> ClusterRuntime:
         slots = self.slots
-        balancing = HeldCluster(
-            self.site.gauges,
-            [self.endpoint(cluster.name, endpoint) for endpoint in in_use(cluster)],
-            policy=cluster.balance,
-            requests=slots.gauge(names.cluster_requests(cluster.name)),
-            requests_cap=cluster.max_requests,
-            seed=int.from_bytes(os.urandom(8), "little"),
-            health=self.health(cluster),
-            adaptive=self.adaptive(cluster),
-        )
-        balancing.held = Held(
-            self.site.gauges,
-            [slots.gauge(names.endpoint_held(cluster.name, str(each.address))) for each in in_use(cluster)],
-        )
+        balancing = BalancingBuilder(self.site, slots).cluster(cluster, self.former_addresses(cluster.name))
         metrics = [self.endpoint_metrics(cluster.name, endpoint) for endpoint in in_use(cluster)]
         if cluster.queue is None:
             return ClusterRuntime(cluster.name, balancing, pools, metrics)
@@ -77,24 +61,12 @@ class ClusterBuilder:
             site.queues[cluster] = Queue(site.process.wheel, site.gauges, site.metrics, site.waiters, numbers)
         return site.queues[cluster]
 
-    def health(self, cluster: schema.Cluster) -> Health | None:
-        """None if nobody looks after it; choosing then costs nothing more."""
-        if cluster.health_check is None and cluster.outlier_detection is None:
-            return None
-        panics = self.slots.counter(names.cluster_panics(cluster.name))
-        return Health(Decisions(self.site.segment), cluster.panic_threshold, self.site.metrics, panics)
-
-    def adaptive(self, cluster: schema.Cluster) -> AdaptiveCap | None:
-        if cluster.adaptive is None:
-            return None
-        word = self.slots.word(names.cluster_limit(cluster.name))
-        return AdaptiveCap(Words(self.site.segment), word, cluster.adaptive.start, cluster.adaptive.max)
-
-    def endpoint(self, cluster: str, endpoint: schema.Endpoint) -> EndpointSpec:
-        key = cluster, str(endpoint.address)
-        active = self.slots.gauge(names.endpoint_active(*key))
-        decision = self.slots.decision(names.endpoint_decision(*key))
-        return EndpointSpec(active, endpoint.weight, endpoint.max_requests, decision)
+    def former_addresses(self, name: str) -> frozenset[str] | None:
+        """Of the cluster of that name that is being served; None if there is none."""
+        for former in self.former.clusters:
+            if former.name == name:
+                return frozenset(str(endpoint.address) for endpoint in former.endpoints)
+        return None
 
     def endpoint_metrics(self, cluster: str, endpoint: schema.Endpoint) -> EndpointMetrics:
         slots, address = self.slots, str(endpoint.address)
@@ -125,11 +97,6 @@ class ClusterBuilder:
             max_connections=cluster.max_connections,
             proxy_version=PROXY_VERSIONS[cluster.proxy_protocol],
         )
-
-
-def in_use(cluster: schema.Cluster) -> list[schema.Endpoint]:
-    """Those that may get requests; one that drains is not there for whoever chooses, and does not count for panic."""
-    return [endpoint for endpoint in cluster.endpoints if not endpoint.drain]
 
 
 def pool_key(cluster: schema.Cluster, endpoint: schema.Endpoint) -> PoolKey:

@@ -12,6 +12,7 @@ from shardproxy.proxy.retries import RetryBudget, RetryPolicy
 from shardproxy.proxy.runtime import ClusterRuntime, RouteRuntime
 from shardproxy.shm import names
 from shardproxy.shm.slots import Slots
+from shardproxy.worker.build_balancing import hash_policy
 from shardproxy.worker.snapshot import Worksite
 
 MOST_BACKOFFS = 10  # of base: where the back-off stops growing if the route does not say (Envoy)
@@ -39,6 +40,7 @@ class RouteBuilder:
             self.retry(route),
             CLASSES.index(route.priority),
             (route.priority_field or "").encode(),
+            hash_policy(route),
         )
 
     def retry(self, route: schema.Route) -> RetryPolicy | None:

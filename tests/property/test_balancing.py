@@ -16,14 +16,16 @@ from shardproxy.shm.gauges import Gauges
 from shardproxy.shm.layout import Capacities
 from shardproxy.shm.segment import Segment
 
-Policy: TypeAlias = Literal["least_connection", "round_robin", "random"]
+Policy: TypeAlias = Literal["least_connection", "round_robin", "random", "first", "peak_ewma", "maglev"]
 Endpoint: TypeAlias = tuple[int, int | None]  # weight and cap
 
 ROWS = 16
 ENDPOINTS = 6
 ALL = ENDPOINTS  # the gauge of the whole cluster
 
-policies: st.SearchStrategy[Policy] = st.sampled_from(["least_connection", "round_robin", "random"])
+policies: st.SearchStrategy[Policy] = st.sampled_from(
+    ["least_connection", "round_robin", "random", "first", "peak_ewma", "maglev"]
+)
 caps = st.none() | st.integers(1, 5)
 clusters = st.lists(st.tuples(st.integers(1, 1000), caps), min_size=1, max_size=ENDPOINTS)
 cluster_caps = st.none() | st.integers(1, 12)

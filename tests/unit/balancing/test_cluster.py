@@ -13,11 +13,13 @@ from shardproxy.shm.gauges import Gauges
 from shardproxy.shm.layout import Capacities
 from shardproxy.shm.segment import Segment
 
-Policy: TypeAlias = Literal["least_connection", "round_robin", "random"]
+Policy: TypeAlias = Literal["least_connection", "round_robin", "random", "first", "peak_ewma", "ring_hash", "maglev"]
 
 ROWS = 16
 ALL = 100  # the gauge of the whole cluster
-POLICIES: tuple[Policy, ...] = ("least_connection", "round_robin", "random")
+POLICIES: tuple[Policy, ...] = (
+    "least_connection", "round_robin", "random", "first", "peak_ewma", "ring_hash", "maglev"
+)  # fmt: skip
 every_policy = pytest.mark.parametrize("policy", POLICIES)
 
 

@@ -15,11 +15,11 @@ from shardproxy.shm.layout import Capacities
 from shardproxy.shm.metrics import Metrics
 from shardproxy.shm.segment import Segment
 
-Policy: TypeAlias = Literal["least_connection", "round_robin", "random"]
+Policy: TypeAlias = Literal["least_connection", "round_robin", "random", "peak_ewma", "ring_hash", "maglev"]
 
 FULL, UNHEALTHY = -1, -2
 ALL, PANICS = 100, 3
-POLICIES: tuple[Policy, ...] = ("least_connection", "round_robin", "random")
+POLICIES: tuple[Policy, ...] = ("least_connection", "round_robin", "random", "peak_ewma", "ring_hash", "maglev")
 every_policy = pytest.mark.parametrize("policy", POLICIES)
 
 

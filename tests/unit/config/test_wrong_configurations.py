@@ -116,15 +116,21 @@ KEYS = [
           "9: rate_limits[0].overrides[0].burst: at this rate the burst would take longer than a year to fill"),
     Wrong("cost above the burst", "rate: 5/s", "rate: 5/s, cost: 6",
           "9: rate_limits[0].cost: is above the burst of 5, so such a request could never be admitted"),
+    Wrong("first without room", ENDPOINTS, ENDPOINTS + "\n    balance: first",
+          "8: clusters[0].balance: "
+          "first needs max_requests for every endpoint but the last, or those after it get nothing"),
+    Wrong("a bound of hashes without hashes", ENDPOINTS, ENDPOINTS + "\n    hash_balance_factor: 125",
+          "8: clusters[0].hash_balance_factor: is used only if balance is ring_hash or maglev"),
+    Wrong("a slow start by chance", ENDPOINTS, ENDPOINTS + "\n    balance: random\n    slow_start: {}",
+          "9: clusters[0].slow_start: is used only if balance is least_connection, round_robin or peak_ewma"),
+    Wrong("a hash that nobody uses", "cluster: app", "cluster: app, hash: [{client: true}]",
+          "4: listeners[0].routes[0].hash: is used only if the cluster's balance is ring_hash or maglev"),
     Wrong("a queue before a cluster that is never full", ENDPOINTS, ENDPOINTS + "\n    queue: {}",
           "8: clusters[0].queue: nobody ever waits: no max_requests, no max_connections, nothing adaptive"),
     Wrong("a queue for nobody", ENDPOINTS, ENDPOINTS + "\n    queue: {max: 0}",
           "8: clusters[0].queue.max: must be at least 1, not 0"),
     Wrong("a class that there is not", "cluster: app", "cluster: app, priority: urgent",
           "4: listeners[0].routes[0].priority: 'urgent' is not high, low or normal"),
-    Wrong("balance of a later version", ENDPOINTS, ENDPOINTS + "\n    balance: maglev",
-          "8: clusters[0].balance: 'maglev' is not supported by this version; "
-          "write least_connection, random or round_robin"),
 ]  # fmt: skip
 
 VALUES = [
