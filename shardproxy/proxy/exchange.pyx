@@ -15,6 +15,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.list cimport PyList_GET_ITEM
 
 from shardproxy.balancing.cluster cimport FULL
+from shardproxy.balancing.runs cimport UNREACHED
 from shardproxy.http1.faults cimport Fault
 from shardproxy.http1.framing cimport BODY_NONE, BODY_TUNNEL
 from shardproxy.http1.head cimport give_head
@@ -258,6 +259,8 @@ cdef class Exchange:
             return
         if fault != Fault.OVERFLOW:
             count(self.process.cells, self.cluster.slots[self.endpoint].unreached, 1)
+            if self.cluster.runs is not None:
+                self.cluster.runs.note(self.endpoint, UNREACHED)
         if self.retrier is None or not self.retrier.after_fault(fault):
             self.refuse(fault, OVERFLOW_RETRY_S if fault == Fault.OVERFLOW else 0)
 
@@ -270,6 +273,8 @@ cdef class Exchange:
     cdef void response_head(self, Head head, const Framing* framing) noexcept:
         if head.status >= 500:
             count(self.process.cells, self.cluster.slots[self.endpoint].errors, 1)
+        if self.cluster.runs is not None:
+            self.cluster.runs.note(self.endpoint, head.status)
         if self.retrier is not None and self.retrier.after_status(head.status):
             return
         self.is_answered = True
@@ -315,6 +320,8 @@ cdef class Exchange:
             self.ask(<Source>self.cluster.sources[self.endpoint], True)
             return
         count(self.process.cells, self.cluster.slots[self.endpoint].failures, 1)
+        if self.cluster.runs is not None:
+            self.cluster.runs.note(self.endpoint, UNREACHED)
         if self.retrier is None or not self.retrier.after_fault(fault):
             self.refuse(fault, 0)
 

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass, field
 
 from shardproxy.balancing.cluster import Cluster, EndpointSpec, Health
+from shardproxy.balancing.runs import Runs, RunSlots
 from shardproxy.config import schema
 from shardproxy.proxy.pool import EndpointPool
 from shardproxy.proxy.queue import Queue, QueueNumbers
@@ -13,6 +14,7 @@ from shardproxy.proxy.runtime import ClusterRuntime, EndpointMetrics
 from shardproxy.shm import names
 from shardproxy.shm.decisions import Decisions
 from shardproxy.shm.slots import Slots
+from shardproxy.shm.words import Words
 from shardproxy.worker.snapshot import PoolKey, Snapshot, Worksite
 
 PROXY_VERSIONS = {None: 0, "v1": 1, "v2": 2}
@@ -44,11 +46,12 @@ class ClusterBuilder:
             health=self.health(cluster),
         )
         metrics = [self.endpoint_metrics(cluster.name, endpoint) for endpoint in cluster.endpoints]
+        runs = self.runs(cluster)
         if cluster.queue is None:
-            return ClusterRuntime(cluster.name, balancing, pools, metrics)
+            return ClusterRuntime(cluster.name, balancing, pools, metrics, runs=runs)
         terms = cluster.queue
         return ClusterRuntime(
-            cluster.name, balancing, pools, metrics, self.queue(cluster.name), terms.max, terms.timeout
+            cluster.name, balancing, pools, metrics, self.queue(cluster.name), terms.max, terms.timeout, runs
         )
 
     def queue(self, cluster: str) -> Queue:
@@ -74,6 +77,26 @@ class ClusterBuilder:
             return None
         panics = self.slots.counter(names.cluster_panics(cluster.name))
         return Health(Decisions(self.site.segment), cluster.panic_threshold, self.site.metrics, panics)
+
+    def runs(self, cluster: schema.Cluster) -> Runs | None:
+        """None if no number of failures in a row ejects."""
+        rules = cluster.outlier_detection
+        if rules is None or not (rules.consecutive_5xx or rules.consecutive_gateway_failure):
+            return None
+        keys = [(cluster.name, str(endpoint.address)) for endpoint in cluster.endpoints]
+        errors, gateway = names.endpoint_errors_run, names.endpoint_gateway_run
+        return Runs(
+            Words(self.site.segment),
+            [
+                RunSlots(
+                    self.slots.word(errors(*key)) if rules.consecutive_5xx else None,
+                    self.slots.word(gateway(*key)) if rules.consecutive_gateway_failure else None,
+                )
+                for key in keys
+            ],
+            errors_limit=rules.consecutive_5xx,
+            gateway_limit=rules.consecutive_gateway_failure,
+        )
 
     def endpoint(self, cluster: str, endpoint: schema.Endpoint) -> EndpointSpec:
         key = cluster, str(endpoint.address)
