@@ -1,8 +1,8 @@
 """Passive ejection: endpoints whose requests go badly, counted over all workers, get none for a while.
 
 Once an interval the sums of the workers' counters are compared with those of the interval before.  Failures in a row
-are counted by the workers in words that they share (`balancing.runs`); a run that is long enough stays in its word until
-it was seen here, up to 50 ms later: nobody's ejection waits for the interval.
+are counted by the workers in words that they share (`balancing.runs`); a run that is long enough stays in its word
+until it was seen here, up to 50 ms later: nobody's ejection waits for the interval.
 """
 
 from __future__ import annotations

@@ -78,7 +78,8 @@ def test_an_ejection_ends_and_the_next_one_is_longer(tmp_path: Path) -> None:
         bad, good = Origin(), Origin()
         running, (address, _) = start(stack, tmp_path, [bad, good], 2, QUICK)
         bad.status = 503
-        begin, moments, is_out = time.monotonic(), [], False
+        moments: list[float] = []
+        begin, is_out = time.monotonic(), False
         while len(moments) < 4 and time.monotonic() - begin < 15:
             request(running)
             if (health(running, address)["state"] == "ejected") is not is_out:
