@@ -1,7 +1,7 @@
 """One of three origins is killed, stopped or answers with 500, under load over four workers: clients see nothing of it.
 
-The configuration is the example `configs/resilient.yaml`.  The printed time line holds the changes of the broken endpoint's
-state as the controller publishes them.
+The configuration is the example `configs/resilient.yaml`.  What is printed last is when the broken endpoint's state
+changed, as the controller publishes it.
 """
 
 from __future__ import annotations
