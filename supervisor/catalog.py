@@ -134,6 +134,9 @@ def _of_cluster(cluster: Cluster) -> Iterator[Entry]:
         yield SlotKind.COUNTER, names.endpoint_errors(*key)
         yield SlotKind.HISTOGRAM, names.endpoint_time(*key)
         yield SlotKind.DECISION, names.endpoint_decision(*key)
+        if cluster.outlier_detection is not None:
+            yield SlotKind.WORD, names.endpoint_errors_run(*key)
+            yield SlotKind.WORD, names.endpoint_gateway_run(*key)
 
 
 def _of_balancing(cluster: Cluster) -> Iterator[Entry]:

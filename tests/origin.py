@@ -1,6 +1,7 @@
 """A quick origin in a process of its own: `python -m tests.origin --delay-ms 20 PORT`.
 
 It answers every request with 200 and its port, `/delay/MS` after that long, and takes bodies with a Content-Length.
+SIGUSR1 lets it answer with 500 from then on, SIGUSR2 with 200 again.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import argparse
 import asyncio
 import contextlib
 import re
+import signal
 
 import uvloop
 
@@ -18,6 +20,8 @@ _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
 class Connection(asyncio.Protocol):
     """Reads one request after the other; answers each after the delay."""
+
+    is_broken = False
 
     def __init__(self, answer: bytes, delay_s: float) -> None:
         self.answer = answer
@@ -45,13 +49,16 @@ class Connection(asyncio.Protocol):
 
     def reply(self) -> None:
         if self.transport is not None:
-            self.transport.write(self.answer)
+            self.transport.write(self.answer.replace(b" 200 ", b" 500 ", 1) if self.is_broken else self.answer)
 
 
 async def serve(port: int, delay_s: float) -> None:
     body = f"{port}\n".encode()
     answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
-    server = await asyncio.get_running_loop().create_server(lambda: Connection(answer, delay_s), "127.0.0.1", port)
+    loop = asyncio.get_running_loop()
+    for number, is_broken in ((signal.SIGUSR1, True), (signal.SIGUSR2, False)):
+        loop.add_signal_handler(number, setattr, Connection, "is_broken", is_broken)
+    server = await loop.create_server(lambda: Connection(answer, delay_s), "127.0.0.1", port)
     async with server:
         await server.serve_forever()
 

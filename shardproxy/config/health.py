@@ -63,6 +63,12 @@ class OutlierDetection(Words, frozen=True, kw_only=True):
     ] = 30 * SECOND
     max_ejection_time: Annotated[Duration, says("The longest that it stays out, if not less than that.")] = 5 * MINUTE
     max_ejection_percent: Annotated[Percent, says("How many may be out at a time; one of several always may.")] = 10
+    consecutive_5xx: Annotated[
+        Annotated[int, Meta(ge=0)], says("Failures in a row, whichever workers see them, that eject at once; 0: none.")
+    ] = 5
+    consecutive_gateway_failure: Annotated[
+        Annotated[int, Meta(ge=0)], says("The same of 502, 503, 504 and requests without an answer alone; 0: none.")
+    ] = 0
     success_rate: Annotated[bool, says("Eject endpoints that succeed far more rarely than the others.")] = True
     success_rate_endpoints: Annotated[Count, says("With fewer endpoints to compare, none is ejected for that.")] = 5
     success_rate_requests: Annotated[Count, says("Requests in an interval from which an endpoint is compared.")] = 100

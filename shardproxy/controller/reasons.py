@@ -25,6 +25,8 @@ class Why(IntEnum):
     SUCCESS_RATE = 7
     FAILURE_PERCENTAGE = 8
     SERVED = 9
+    ERRORS_RUN = 10
+    GATEWAY_RUN = 11
 
 
 _WORDS = {
@@ -37,6 +39,8 @@ _WORDS = {
     Why.BROKEN: "the answer is broken",
     Why.SUCCESS_RATE: "only {} % of its requests succeed, far fewer than the others'",
     Why.FAILURE_PERCENTAGE: "{} % of its requests fail",
+    Why.ERRORS_RUN: "{} failures in a row",
+    Why.GATEWAY_RUN: "{} gateway failures in a row",
     Why.SERVED: "the time of its ejection is over",
 }
 

@@ -80,10 +80,10 @@ cdef class Exchange:
     cdef void take(self, int endpoint) noexcept
     cdef void give_endpoint_back(self) noexcept
     cdef void tell_time(self, bint failed) noexcept
+    cdef void note_failure(self) noexcept
     cdef void ask(self, Source source, bint fresh) noexcept
     cdef bint begin_connect(self) noexcept
     cdef void open_tunnel(self) noexcept
-    cdef bint normalize(self) noexcept
     cdef void send_request(self) noexcept
     cdef bint can_resend(self) noexcept
     cdef void refuse(self, int fault, int64_t retry_after_s) noexcept

@@ -15,14 +15,14 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.list cimport PyList_GET_ITEM
 
 from shardproxy.balancing.cluster cimport FULL
+from shardproxy.balancing.runs cimport UNREACHED
 from shardproxy.http1.faults cimport Fault
 from shardproxy.http1.framing cimport BODY_NONE, BODY_TUNNEL
 from shardproxy.http1.head cimport give_head
-from shardproxy.http1.paths cimport normal_path
 from shardproxy.http1.names cimport METHOD_CONNECT, is_idempotent
 from shardproxy.shm.clock cimport now_ns
 from shardproxy.shm.metrics cimport count, observe_ns
-from .introduction cimport introduce
+from .introduction cimport introduce, normalized
 from .priority cimport rank_of
 
 cdef enum:
@@ -42,13 +42,16 @@ cdef class Exchange:
     # hot
     cdef void begin(self) noexcept:
         """The head is there, framed and valid; `client`, `request`, `framing` and `peer` are set."""
-        cdef int index
+        cdef int index, fault = Fault.OK
         count(self.process.cells, self.process.slots.requests, 1)
         self.started_ns = now_ns()
         self.idle_ns = self.listener.stream_idle_ns
         self.is_request_done = self.framing.kind == BODY_NONE
-        if self.listener.normalizes_paths and not self.normalize():
-            return
+        if self.listener.normalizes_paths:
+            self.path = normalized(self.request, self.listener, &self.additions, &fault)
+            if fault != Fault.OK:
+                self.refuse(fault, 0)
+                return
         index = self.find_route()
         if index < 0:
             self.refuse(Fault.NO_ROUTE, 0)
@@ -77,20 +80,6 @@ cdef class Exchange:
         if head.path_len == 0 or head.base[head.path] == b'*':
             return self.listener.table.find(head.base + head.host, head.host_len, b"/", 1)
         return self.listener.table.find(head.base + head.host, head.host_len, head.base + head.path, head.path_len)
-
-    cdef bint normalize(self) noexcept:
-        """The path as the listener wants it, for routing and for the origin alike; false when it was refused."""
-        cdef Head head = self.request
-        cdef int fault = Fault.OK
-        if head.path_len and head.base[head.path] == b'/':
-            self.path = normal_path(head.base + head.path, head.path_len, &self.listener.path_rules, &fault)
-        if fault != Fault.OK:
-            self.refuse(fault, 0)
-            return False
-        if self.path is not None:
-            self.additions.path = <const char*>self.path
-            self.additions.path_len = len(self.path)
-        return True
 
     cdef bint begin_connect(self) noexcept:
         """A tunnel by CONNECT (RFC 9110 §9.3.6): only where the route allows it, and without a body."""
@@ -140,6 +129,12 @@ cdef class Exchange:
     cdef void tell_time(self, bint failed) noexcept:
         if self.cluster.balancing.wants_times:
             self.cluster.balancing.observe(self.endpoint, now_ns() - self.sent_ns if self.is_sent else 0, failed)
+
+    cdef void note_failure(self) noexcept:
+        """The endpoint has given no answer."""
+        self.tell_time(True)
+        if self.cluster.runs is not None:
+            self.cluster.runs.note(self.endpoint, UNREACHED)
 
     # hot
     cdef void ask(self, Source source, bint fresh) noexcept:
@@ -256,7 +251,7 @@ cdef class Exchange:
             return
         if fault != Fault.OVERFLOW:
             count(self.process.cells, self.cluster.slots[self.endpoint].unreached, 1)
-            self.tell_time(True)
+            self.note_failure()
         if self.retrier is None or not self.retrier.after_fault(fault):
             self.refuse(fault, OVERFLOW_RETRY_S if fault == Fault.OVERFLOW else 0)
 
@@ -281,6 +276,8 @@ cdef class Exchange:
         if head.status >= 500:
             count(self.process.cells, self.cluster.slots[self.endpoint].errors, 1)
             self.tell_time(True)
+        if self.cluster.runs is not None:
+            self.cluster.runs.note(self.endpoint, head.status)
         if self.retrier is not None and self.retrier.after_status(head.status):
             return
         self.is_answered = True
@@ -327,7 +324,7 @@ cdef class Exchange:
             self.ask(<Source>self.cluster.sources[self.endpoint], True)
             return
         count(self.process.cells, self.cluster.slots[self.endpoint].failures, 1)
-        self.tell_time(True)
+        self.note_failure()
         if self.retrier is None or not self.retrier.after_fault(fault):
             self.refuse(fault, 0)
 

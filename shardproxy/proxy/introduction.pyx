@@ -5,6 +5,8 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from shardproxy.http1.authority cimport same_authority
 from shardproxy.http1.forwarding cimport BELIEF_REPLACED, BELIEF_TRUSTED, Hop, read_hop
 from shardproxy.http1.head cimport Field
+from shardproxy.http1.faults cimport Fault
+from shardproxy.http1.paths cimport normal_path
 from shardproxy.http1.names cimport FIELD_FORWARDED, FIELD_UPGRADE, FIELD_X_REQUEST_ID
 from .process cimport REQUEST_ID_LENGTH
 
@@ -66,3 +68,13 @@ cdef bint accepts_upgrade(Head response, const RequestAdditions* additions) noex
     cdef const Field* field = response.find(FIELD_UPGRADE)
     return (additions.upgrade_len != 0 and field != NULL and response.says_upgrade
             and same_authority(response.base + field.value, field.value_len, additions.upgrade, additions.upgrade_len))
+
+
+cdef bytes normalized(Head request, ListenerRuntime listener, RequestAdditions* additions, int* fault):
+    cdef bytes path = None
+    if request.path_len and request.base[request.path] == b'/':
+        path = normal_path(request.base + request.path, request.path_len, &listener.path_rules, fault)
+    if path is not None and fault[0] == Fault.OK:
+        additions.path = <const char*>path
+        additions.path_len = len(path)
+    return path

@@ -2,6 +2,7 @@
 from libc.stdint cimport int64_t
 
 from shardproxy.balancing.cluster cimport Cluster
+from shardproxy.balancing.runs cimport Runs
 from shardproxy.http1.forwarding cimport TrustedProxies
 from shardproxy.http1.grammar cimport text
 from shardproxy.http1.head cimport HeadLimits
@@ -27,6 +28,7 @@ cdef class ClusterRuntime:
     cdef WaitingRoom queue      # or None: who finds no place is refused at once
     cdef int64_t queue_max      # over all workers
     cdef int64_t queue_timeout_ns
+    cdef Runs runs              # or None: failures in a row do not matter
 
 cdef class RouteRuntime:
     cdef readonly ClusterRuntime cluster

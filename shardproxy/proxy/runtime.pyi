@@ -2,6 +2,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from shardproxy.balancing.cluster import Cluster
+from shardproxy.balancing.runs import Runs
 from shardproxy.http1.forwarding import TrustedProxies
 from shardproxy.proxy.admission import LimitGate
 from shardproxy.proxy.hashing import HashPolicy
@@ -33,6 +34,7 @@ class ClusterRuntime:
         queue: Queue | None = None,
         queue_max: int = 0,
         queue_timeout_ns: int = 0,
+        runs: Runs | None = None,
     ) -> None: ...
 
 class RouteRuntime:

@@ -17,7 +17,7 @@ cdef enum:
 
 cdef class ClusterRuntime:
     def __cinit__(self, str name not None, Cluster balancing not None, sources, metrics, WaitingRoom queue=None,
-                  int64_t queue_max=0, int64_t queue_timeout_ns=0):
+                  int64_t queue_max=0, int64_t queue_timeout_ns=0, Runs runs=None):
         cdef int i
         self.name = name
         self.balancing = balancing
@@ -25,6 +25,9 @@ cdef class ClusterRuntime:
         self.queue = queue
         self.queue_max = queue_max
         self.queue_timeout_ns = queue_timeout_ns
+        self.runs = runs
+        if runs is not None and runs.count != balancing.count:
+            raise ValueError("runs and endpoints of a cluster must be as many")
         if not len(self.sources) == len(metrics) == balancing.count:
             raise ValueError("sources, metrics and endpoints of a cluster must be as many")
         self.slots = <EndpointSlots*>calloc(balancing.count, sizeof(EndpointSlots))

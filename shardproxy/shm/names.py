@@ -78,6 +78,16 @@ def cluster_turn(cluster: str) -> str:
     return _series("cluster_turn", cluster=cluster)
 
 
+def endpoint_errors_run(cluster: str, address: str) -> str:
+    """Word: failures of an endpoint in a row, over all workers."""
+    return _series("endpoint_errors_run", cluster=cluster, address=address)
+
+
+def endpoint_gateway_run(cluster: str, address: str) -> str:
+    """Word: failures of an endpoint in a row that were none of its own: 502, 503, 504, or no answer."""
+    return _series("endpoint_gateway_run", cluster=cluster, address=address)
+
+
 def cluster_panics(cluster: str) -> str:
     """Counter: requests for which health was ignored, since too few endpoints had it."""
     return _series("cluster_panics", cluster=cluster)

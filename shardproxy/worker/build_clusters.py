@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from shardproxy.balancing.runs import Runs, RunSlots
 from shardproxy.config import schema
 from shardproxy.proxy.pool import EndpointPool
 from shardproxy.proxy.queue import Queue, QueueNumbers
 from shardproxy.proxy.runtime import ClusterRuntime, EndpointMetrics
 from shardproxy.shm import names
 from shardproxy.shm.slots import Slots
+from shardproxy.shm.words import Words
 from shardproxy.worker.build_balancing import BalancingBuilder
 from shardproxy.worker.held import in_use
 from shardproxy.worker.snapshot import PoolKey, Snapshot, Worksite
@@ -37,11 +39,12 @@ class ClusterBuilder:
         slots = self.slots
         balancing = BalancingBuilder(self.site, slots).cluster(cluster, self.former_addresses(cluster.name))
         metrics = [self.endpoint_metrics(cluster.name, endpoint) for endpoint in in_use(cluster)]
+        runs = self.runs(cluster)
         if cluster.queue is None:
-            return ClusterRuntime(cluster.name, balancing, pools, metrics)
+            return ClusterRuntime(cluster.name, balancing, pools, metrics, runs=runs)
         terms = cluster.queue
         return ClusterRuntime(
-            cluster.name, balancing, pools, metrics, self.queue(cluster.name), terms.max, terms.timeout
+            cluster.name, balancing, pools, metrics, self.queue(cluster.name), terms.max, terms.timeout, runs
         )
 
     def queue(self, cluster: str) -> Queue:
@@ -67,6 +70,26 @@ class ClusterBuilder:
             if former.name == name:
                 return frozenset(str(endpoint.address) for endpoint in former.endpoints)
         return None
+
+    def runs(self, cluster: schema.Cluster) -> Runs | None:
+        """None if no number of failures in a row ejects."""
+        rules = cluster.outlier_detection
+        if rules is None or not (rules.consecutive_5xx or rules.consecutive_gateway_failure):
+            return None
+        keys = [(cluster.name, str(endpoint.address)) for endpoint in in_use(cluster)]
+        errors, gateway = names.endpoint_errors_run, names.endpoint_gateway_run
+        return Runs(
+            Words(self.site.segment),
+            [
+                RunSlots(
+                    self.slots.word(errors(*key)) if rules.consecutive_5xx else None,
+                    self.slots.word(gateway(*key)) if rules.consecutive_gateway_failure else None,
+                )
+                for key in keys
+            ],
+            errors_limit=rules.consecutive_5xx,
+            gateway_limit=rules.consecutive_gateway_failure,
+        )
 
     def endpoint_metrics(self, cluster: str, endpoint: schema.Endpoint) -> EndpointMetrics:
         slots, address = self.slots, str(endpoint.address)

@@ -20,6 +20,7 @@ clusters:
     outlier_detection:
       interval: 300ms
       base_ejection_time: 2s
+      consecutive_5xx: 0
       failure_percentage: 80
       failure_percentage_requests: 3
 """

@@ -176,6 +176,8 @@ VALUES = [
           "8: clusters[0].health_check.interval: must be at least 10ms, not 1ms"),
     Wrong("failures of nobody", ENDPOINTS, ENDPOINTS + "\n    outlier_detection: {failure_percentage: 0}",
           "8: clusters[0].outlier_detection.failure_percentage: must be at least 1, not 0"),
+    Wrong("less than no failure in a row", ENDPOINTS, ENDPOINTS + "\n    outlier_detection: {consecutive_5xx: -1}",
+          "8: clusters[0].outlier_detection.consecutive_5xx: must be at least 0, not -1"),
     Wrong("more than all endpoints", ENDPOINTS, ENDPOINTS + "\n    panic_threshold: 101",
           "8: clusters[0].panic_threshold: must be at most 100, not 101"),
     Wrong("weight too small", "127.0.0.1:9002", "{address: 127.0.0.1:9002, weight: 0}",

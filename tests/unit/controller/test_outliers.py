@@ -16,6 +16,7 @@ from shardproxy.shm.decisions import CHECKED, EJECTED, FAILED_CHECK, Decisions
 from shardproxy.shm.metrics import Metrics
 from shardproxy.shm.segment import Segment
 from shardproxy.shm.slots import Slots
+from shardproxy.shm.words import Words
 from shardproxy.supervisor.catalog import assign
 
 S = 10**9
@@ -34,7 +35,7 @@ class Game:
         assign(self.config, self.slots)
         self.cells, self.worker = Decisions(segment), Metrics(segment, 3)
         self.team: Team = team(self.cluster, self.slots)
-        self.watching = Watching(self.team, Metrics(segment, 0), self.cells)
+        self.watching = Watching(self.team, Metrics(segment, 0), self.cells, Words(segment))
         self.now_ns = time.monotonic_ns()
         self.watching._begin(self.now_ns)
 
@@ -142,3 +143,51 @@ def test_what_is_not_watched_any_more_is_let_in(segment: Segment, config: Config
         watcher.stop()
 
     asyncio.run(story())
+
+
+def run_of(game: Game, index: int, length: int) -> set[int]:
+    """So many failures in a row, as workers count them; who is out after the next look at runs."""
+    game.watching.words.add(game.team.subjects[index].runs[0].word, length)
+    game.watching.look_at_runs(game.now_ns)
+    return game.out()
+
+
+def test_the_fifth_failure_in_a_row_ejects_without_waiting_for_the_interval(game: Game) -> None:
+    assert run_of(game, 2, 4) == set()
+    assert run_of(game, 2, 1) == {2}
+    assert str(Reason.decode(game.cells.reason(game.slot(2)))) == "5 failures in a row"
+
+
+def test_who_may_not_be_ejected_begins_a_new_run(game: Game) -> None:
+    assert run_of(game, 2, 5) == {2}
+    assert run_of(game, 3, 5) == {2}  # 20 % of six
+    assert game.watching.words.load(game.team.subjects[3].runs[0].word) == 0
+
+
+def test_what_fails_during_an_ejection_does_not_count_after_it(game: Game) -> None:
+    assert run_of(game, 2, 5) == {2}
+    assert run_of(game, 2, 9) == {2}
+    assert [game.interval() for _ in range(3)] == [{2}, {2}, set()]
+    assert run_of(game, 2, 4) == set()
+
+
+def test_who_fails_as_soon_as_it_is_back_stays_out_for_longer(game: Game) -> None:
+    run_of(game, 2, 5)
+    assert [game.interval() for _ in range(3)] == [{2}, {2}, set()]
+    assert run_of(game, 2, 5) == {2}
+    assert [game.interval() for _ in range(6)] == [{2}] * 5 + [set()]
+
+
+def test_a_run_nobody_looks_at_any_more_is_forgotten(segment: Segment, config: Config) -> None:
+    game = Game(segment, config)
+    word = game.team.subjects[2].runs[0].word
+    game.watching.words.add(word, 3)
+
+    async def story() -> None:
+        watcher = Outliers(segment)
+        watcher.follow(game.config, game.slots)
+        watcher.follow(msgspec.structs.replace(config, clusters=()), game.slots)
+        watcher.stop()
+
+    asyncio.run(story())
+    assert game.watching.words.load(word) == 0
