@@ -1,6 +1,7 @@
 # A cluster as balancing sees it: numbers per endpoint, and the shared counts behind them.
 from libc.stdint cimport int64_t, uint64_t
 
+from shardproxy.balancing.levels cimport Levels
 from shardproxy.shm.decisions cimport Decision
 from shardproxy.shm.gauges cimport GaugeCells, Gauges
 from shardproxy.shm.metrics cimport MetricCells
@@ -36,6 +37,10 @@ cdef class Cluster:
     cdef MetricCells* metrics
     cdef int panics         # counter
     cdef int panic_threshold
+    cdef int decision_slots
+    cdef int64_t seen       # the generation of decisions that `healthy` is of; -1: none yet
+    cdef int healthy
+    cdef Levels levels      # None: all endpoints are of one
     cdef const Decision* heeded     # within one choice: the decisions, or NULL to ignore them
 
     cdef watch(self, health)
@@ -47,6 +52,11 @@ cdef class Cluster:
     cdef bint has_room(self) noexcept
 
     cdef int choose_endpoint(self, uint64_t excluded) noexcept
+    cdef int choose_by_level(self, uint64_t excluded) noexcept
+    cdef int choose_within(self, uint64_t excluded) noexcept
+    cdef void enter(self, int level) noexcept
+    cdef bint has_place(self) noexcept
+    cdef int count_healthy(self) noexcept
     cdef int look_at_health(self) noexcept
     cdef bint reserve(self, int index) noexcept
     cdef int pick(self, uint64_t excluded) noexcept

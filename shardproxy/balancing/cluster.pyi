@@ -1,6 +1,7 @@
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
+from shardproxy.balancing.levels import Levels
 from shardproxy.shm.decisions import Decisions
 from shardproxy.shm.gauges import Gauges
 from shardproxy.shm.metrics import Metrics
@@ -17,13 +18,14 @@ class Health(NamedTuple):
     """What a cluster whose endpoints are checked looks at.
 
     When less than `panic_threshold` percent of the endpoints are healthy, health is ignored for the choice, and that is
-    counted in the counter `panics`; 0 never ignores it.
+    counted in the counter `panics`; 0 never ignores it. `levels` share requests out over priorities and zones.
     """
 
     decisions: Decisions
     panic_threshold: int
     metrics: Metrics
     panics: int
+    levels: Levels | None = None
 
 class Cluster:
     """Chooses an endpoint for a request and reserves its slot in the same step, on counts that all workers share."""

@@ -4,12 +4,12 @@ from collections import namedtuple
 
 from libc.stdlib cimport calloc, free
 
-from shardproxy.shm.decisions cimport Decisions, decision_is_out
+from shardproxy.shm.decisions cimport Decisions, decision_is_out, decisions_generation
 from shardproxy.shm.gauges cimport gauge_add, gauge_reserve, gauge_total, sp_gauge_fence
 from shardproxy.shm.metrics cimport Metrics, count
 
 EndpointSpec = namedtuple("EndpointSpec", "active weight cap decision", defaults=[0])
-Health = namedtuple("Health", "decisions panic_threshold metrics panics")
+Health = namedtuple("Health", "decisions panic_threshold metrics panics levels", defaults=[None])
 
 cdef enum:
     MAX_TRIES = 64          # endpoints that may turn out full between the look and the reservation
@@ -44,7 +44,8 @@ cdef class Cluster:
         cdef int i
         for i in range(self.count):
             decisions.cell(self.endpoints[i].decision)
-        self.health = health
+        self.health, self.levels = health, health.levels
+        self.decision_slots, self.seen = decisions.slots, -1
         self.decisions, self.metrics = decisions.base, &metrics.cells
         self.panic_threshold, self.panics = health.panic_threshold, health.panics
 
@@ -93,6 +94,17 @@ cdef class Cluster:
         sp_gauge_fence()
         if self.requests_cap != NO_CAP and gauge_total(self.cells, self.requests) >= self.requests_cap:
             return False
+        if self.levels is None:
+            return self.has_place()
+        self.look_at_health()
+        for i in range(self.levels.count):
+            self.enter(i)
+            if self.levels.levels[i].load > 0 and self.has_place():
+                return True
+        return False
+
+    cdef bint has_place(self) noexcept:
+        cdef int i
         for i in range(self.count):
             if self.is_eligible(i, 0) and not self.is_full(&self.endpoints[i]):
                 return True
@@ -103,9 +115,14 @@ cdef class Cluster:
         """Envoy's panic threshold (panic_threshold.rst): when too few are healthy, those few would only be the next to
         fall, and the checks themselves may be wrong; then all are used.  UNHEALTHY when nobody is left to choose from.
         """
-        cdef int i, healthy = 0
-        for i in range(self.count):
-            healthy += not decision_is_out(self.decisions, self.endpoints[i].decision)
+        cdef int healthy
+        cdef int64_t generation = decisions_generation(self.decisions, self.decision_slots)
+        if self.levels is not None:
+            self.levels.look(self.decisions, generation)
+            return 0 if self.levels.has_anybody() else UNHEALTHY
+        if generation != self.seen:
+            self.seen, self.healthy = generation, self.count_healthy()
+        healthy = self.healthy
         if healthy * 100 < self.panic_threshold * self.count:
             self.heeded = NULL
             count(self.metrics, self.panics, 1)
@@ -113,8 +130,41 @@ cdef class Cluster:
         self.heeded = self.decisions
         return UNHEALTHY if healthy == 0 and self.count > 0 else healthy
 
+    cdef int count_healthy(self) noexcept:
+        """Cost: one look at every decision; only after one has changed."""
+        cdef int i, healthy = 0
+        for i in range(self.count):
+            healthy += not decision_is_out(self.decisions, self.endpoints[i].decision)
+        return healthy
+
     # hot
     cdef int choose_endpoint(self, uint64_t excluded) noexcept:
+        return self.choose_within(excluded) if self.levels is None else self.choose_by_level(excluded)
+
+    # hot
+    cdef int choose_by_level(self, uint64_t excluded) noexcept:
+        """In the level that is drawn, otherwise in the others that get requests: being full is no reason to turn to a
+        level that gets none, but having been tried is.  Cost: as choose_within(), for each level that is tried."""
+        cdef int level, index, drawn = self.levels.draw(self.next_random())
+        if self.levels.levels[drawn].panics:
+            count(self.metrics, self.panics, 1)
+        self.enter(drawn)
+        index = self.choose_within(excluded)
+        for level in range(self.levels.count):
+            if index != FULL:
+                break
+            if level != drawn and (excluded or self.levels.levels[level].load > 0):
+                self.enter(level)
+                index = self.choose_within(excluded)
+        return index
+
+    # hot
+    cdef void enter(self, int level) noexcept:
+        self.levels.now = level
+        self.heeded = NULL if self.levels.levels[level].panics else self.decisions
+
+    # hot
+    cdef int choose_within(self, uint64_t excluded) noexcept:
         cdef int tries, index
         for tries in range(min(self.count, MAX_TRIES)):
             index = self.pick(excluded)
@@ -197,7 +247,9 @@ cdef class Cluster:
 
     # hot
     cdef bint is_eligible(self, int index, uint64_t excluded) noexcept:
-        """Neither tried before nor out."""
+        """Neither tried before nor out, and of the level that is chosen in."""
+        if self.levels is not None and self.levels.level_of[index] != self.levels.now:
+            return False
         return not is_excluded(excluded, index) and not is_out(self.heeded, &self.endpoints[index])
 
     cdef bint is_full(self, EndpointState* endpoint) noexcept:
