@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 
-from shardproxy.config.check_clusters import health_checks_can_be_made, queues_can_fill
+from shardproxy.config.check_clusters import health_checks_can_be_made, levels_can_change, queues_can_fill
 from shardproxy.config.check_limits import (
     buckets_fill_in_time,
     costs_can_be_met,
@@ -84,6 +84,7 @@ _CHECKS: tuple[Callable[[Config], Iterator[Finding]], ...] = (
     routes_have_few_limits,
     health_checks_can_be_made,
     queues_can_fill,
+    levels_can_change,
     retries_make_sense,
 )
 

@@ -22,6 +22,17 @@ def queues_can_fill(config: Config) -> Iterator[Finding]:
             yield ("clusters", number, "queue"), "nobody ever waits: neither cluster nor endpoint has max_requests"
 
 
+def levels_can_change(config: Config) -> Iterator[Finding]:
+    for number, cluster in enumerate(config.clusters):
+        priorities = {endpoint.priority for endpoint in cluster.endpoints}
+        looked_after = cluster.health_check is not None or cluster.outlier_detection is not None
+        if len(priorities) > 1 and not looked_after:
+            yield (
+                ("clusters", number, "endpoints"),
+                f"nobody sees when priority {min(priorities)} is ill; add health_check or outlier_detection",
+            )
+
+
 def _unusable(check: HealthCheck, cluster: Cluster) -> Iterator[tuple[str, str]]:
     if check.type == "tcp":
         for key in ("host", "body"):

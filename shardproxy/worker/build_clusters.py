@@ -6,7 +6,9 @@ import os
 from dataclasses import dataclass, field
 
 from shardproxy.balancing.cluster import Cluster, EndpointSpec, Health
+from shardproxy.balancing.levels import Levels
 from shardproxy.config import schema
+from shardproxy.config.levels import levels_of
 from shardproxy.proxy.pool import EndpointPool
 from shardproxy.proxy.queue import Queue, QueueNumbers
 from shardproxy.proxy.runtime import ClusterRuntime, EndpointMetrics
@@ -25,12 +27,14 @@ class ClusterBuilder:
     site: Worksite
     slots: Slots
     former: Snapshot
+    zone: str | None = None
     pools: dict[PoolKey, EndpointPool] = field(default_factory=dict)
 
     def cluster(self, cluster: schema.Cluster) -> ClusterRuntime:
         """The former one, if nothing of it has changed: the turn of a round robin goes on where it was."""
         pools = [self.pool(cluster, endpoint) for endpoint in cluster.endpoints]
-        return self.former.clusters.get(cluster) or self.new_cluster(cluster, pools)
+        former = self.former.clusters.get(cluster) if self.former.zone == self.zone else None
+        return former or self.new_cluster(cluster, pools)
 
     def new_cluster(self, cluster: schema.Cluster, pools: list[EndpointPool]) -> ClusterRuntime:
         slots = self.slots
@@ -73,7 +77,21 @@ class ClusterBuilder:
         if cluster.health_check is None and cluster.outlier_detection is None:
             return None
         panics = self.slots.counter(names.cluster_panics(cluster.name))
-        return Health(Decisions(self.site.segment), cluster.panic_threshold, self.site.metrics, panics)
+        decisions, levels = Decisions(self.site.segment), self.levels(cluster)
+        return Health(decisions, cluster.panic_threshold, self.site.metrics, panics, levels)
+
+    def levels(self, cluster: schema.Cluster) -> Levels | None:
+        """None if all endpoints are of one."""
+        level_of = levels_of(cluster, self.zone)
+        if not any(level_of):
+            return None
+        addresses = [str(endpoint.address) for endpoint in cluster.endpoints]
+        return Levels(
+            level_of,
+            [self.slots.decision(names.endpoint_decision(cluster.name, address)) for address in addresses],
+            overprovisioning=cluster.overprovisioning,
+            panic_threshold=cluster.panic_threshold,
+        )
 
     def endpoint(self, cluster: str, endpoint: schema.Endpoint) -> EndpointSpec:
         key = cluster, str(endpoint.address)

@@ -1,4 +1,4 @@
-"""Property: loads and panics of any levels are those of the formulas in Envoy's priority.rst and panic_threshold.rst."""
+"""Property: loads and panics of any levels are those of Envoy's priority.rst and panic_threshold.rst."""
 
 from __future__ import annotations
 
