@@ -1,6 +1,7 @@
 # A cluster as balancing sees it: its endpoints, the policy that picks among them, and what bounds it as a whole.
 from libc.stdint cimport int64_t, uint64_t
 
+from shardproxy.balancing.levels cimport Levels
 from shardproxy.shm.metrics cimport MetricCells
 from .endpoints cimport FULL, NO_CAP, UNHEALTHY, Endpoints, Policy
 
@@ -15,6 +16,10 @@ cdef class Cluster(Endpoints):
     cdef MetricCells* metrics
     cdef int panics         # counter
     cdef int panic_threshold
+    cdef int decision_slots
+    cdef int64_t seen       # the generation of decisions that `healthy` is of; -1: none yet
+    cdef int healthy
+    cdef Levels levels      # None: all endpoints are of one
 
     cdef watch(self, health)
 
@@ -29,5 +34,11 @@ cdef class Cluster(Endpoints):
     cdef int64_t allowed(self) noexcept
 
     cdef int choose_endpoint(self, uint64_t excluded) noexcept
+    cdef int choose_by_level(self, uint64_t excluded) noexcept
+    cdef int choose_within(self, uint64_t excluded) noexcept
+    cdef void enter(self, int level) noexcept
+    cdef bint has_place(self) noexcept
+    cdef int count_healthy(self) noexcept
+    cdef void see_all_out(self) noexcept
     cdef int look_at_health(self) noexcept
     cdef bint reserve(self, int index) noexcept

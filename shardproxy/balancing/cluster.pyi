@@ -1,6 +1,7 @@
 from collections.abc import Sequence
 from typing import Literal, NamedTuple, TypeAlias
 
+from shardproxy.balancing.levels import Levels
 from shardproxy.shm.decisions import Decisions
 from shardproxy.shm.gauges import Gauges
 from shardproxy.shm.metrics import Metrics
@@ -34,13 +35,14 @@ class Health(NamedTuple):
     """What a cluster whose endpoints are checked looks at.
 
     When less than `panic_threshold` percent of the endpoints are healthy, health is ignored for the choice, and that is
-    counted in the counter `panics`; 0 never ignores it.
+    counted in the counter `panics`; 0 never ignores it. `levels` share requests out over priorities and zones.
     """
 
     decisions: Decisions
     panic_threshold: int
     metrics: Metrics
     panics: int
+    levels: Levels | None = None
 
 class AdaptiveCap(NamedTuple):
     """A cap on the whole cluster's requests that the controller finds out: a word, what holds until it is there, and

@@ -2,7 +2,7 @@
 
 from collections import namedtuple
 
-from shardproxy.shm.decisions cimport Decisions, decision_is_out
+from shardproxy.shm.decisions cimport Decisions, decision_is_out, decisions_generation
 from shardproxy.shm.gauges cimport gauge_add, gauge_reserve, gauge_total, sp_gauge_fence
 from shardproxy.shm.metrics cimport Metrics, count
 from shardproxy.shm.words cimport Words, word_load
@@ -15,7 +15,7 @@ from .turns import First, RoundRobin
 
 from .endpoints import EndpointSpec, SlowStart  # noqa: F401, for who builds clusters
 
-Health = namedtuple("Health", "decisions panic_threshold metrics panics")
+Health = namedtuple("Health", "decisions panic_threshold metrics panics levels", defaults=[None])
 PolicyTerms = namedtuple("PolicyTerms", "names decay_ns hash_balance_factor")
 AdaptiveCap = namedtuple("AdaptiveCap", "words slot start most")
 
@@ -60,7 +60,10 @@ cdef class Cluster(Endpoints):
         cdef int i
         for i in range(self.count):
             decisions.cell(self.endpoints[i].decision)
-        self.health = health
+        self.health, self.levels = health, health.levels
+        if self.levels is not None:
+            self.level_of = self.levels.level_of
+        self.decision_slots, self.seen = decisions.slots, -1
         self.decisions, self.metrics = decisions.base, &metrics.cells
         self.panic_threshold, self.panics = health.panic_threshold, health.panics
 
@@ -106,6 +109,17 @@ cdef class Cluster(Endpoints):
         sp_gauge_fence()
         if self.requests_cap != NO_CAP and gauge_total(self.cells, self.requests) >= self.allowed():
             return False
+        if self.levels is None:
+            return self.has_place()
+        self.look_at_health()
+        for i in range(self.levels.count):
+            self.enter(i)
+            if self.levels.levels[i].load > 0 and self.has_place():
+                return True
+        return False
+
+    cdef bint has_place(self) noexcept:
+        cdef int i
         for i in range(self.count):
             if self.can_take(i, 0):
                 return True
@@ -134,12 +148,16 @@ cdef class Cluster(Endpoints):
         """Envoy's panic threshold (panic_threshold.rst): when too few are healthy, those few would only be the next to
         fall, and the checks themselves may be wrong; then all are used.  UNHEALTHY when nobody is left to choose from.
         """
-        cdef int i, healthy = 0
-        for i in range(self.count):
-            if not decision_is_out(self.decisions, self.endpoints[i].decision):
-                healthy += 1
-            elif self.slow_ns:
-                self.see_out(i)
+        cdef int healthy
+        cdef int64_t generation = decisions_generation(self.decisions, self.decision_slots)
+        if self.slow_ns:
+            self.see_all_out()
+        if self.levels is not None:
+            self.levels.look(self.decisions, generation)
+            return 0 if self.levels.has_anybody() else UNHEALTHY
+        if generation != self.seen:
+            self.seen, self.healthy = generation, self.count_healthy()
+        healthy = self.healthy
         if healthy * 100 < self.panic_threshold * self.count:
             self.heeded = NULL
             count(self.metrics, self.panics, 1)
@@ -147,8 +165,48 @@ cdef class Cluster(Endpoints):
         self.heeded = self.decisions
         return UNHEALTHY if healthy == 0 and self.count > 0 else healthy
 
+    cdef void see_all_out(self) noexcept:
+        """Slow start begins when an endpoint was last seen to be out.  Cost: one look at every decision, each time."""
+        cdef int i
+        for i in range(self.count):
+            if decision_is_out(self.decisions, self.endpoints[i].decision):
+                self.see_out(i)
+
+    cdef int count_healthy(self) noexcept:
+        """Cost: one look at every decision; only after one has changed."""
+        cdef int i, healthy = 0
+        for i in range(self.count):
+            healthy += not decision_is_out(self.decisions, self.endpoints[i].decision)
+        return healthy
+
     # hot
     cdef int choose_endpoint(self, uint64_t excluded) noexcept:
+        return self.choose_within(excluded) if self.levels is None else self.choose_by_level(excluded)
+
+    # hot
+    cdef int choose_by_level(self, uint64_t excluded) noexcept:
+        """In the level that is drawn, otherwise in the others that get requests: being full is no reason to turn to a
+        level that gets none, but having been tried is.  Cost: as choose_within(), for each level that is tried."""
+        cdef int level, index, drawn = self.levels.draw(self.key if self.has_key else self.next_random())
+        if self.levels.levels[drawn].panics:
+            count(self.metrics, self.panics, 1)
+        self.enter(drawn)
+        index = self.choose_within(excluded)
+        for level in range(self.levels.count):
+            if index != FULL:
+                break
+            if level != drawn and (excluded or self.levels.levels[level].load > 0):
+                self.enter(level)
+                index = self.choose_within(excluded)
+        return index
+
+    # hot
+    cdef void enter(self, int level) noexcept:
+        self.level = level
+        self.heeded = NULL if self.levels.levels[level].panics else self.decisions
+
+    # hot
+    cdef int choose_within(self, uint64_t excluded) noexcept:
         cdef int tries, index
         for tries in range(min(self.count, MAX_TRIES)):
             index = self.policy.pick(self, excluded)

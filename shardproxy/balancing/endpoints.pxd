@@ -31,6 +31,8 @@ cdef class Endpoints:
     cdef uint64_t random
     cdef const Decision* decisions  # NULL: nobody looks after the health of these endpoints
     cdef const Decision* heeded     # within one choice: the decisions, or NULL to ignore them
+    cdef const int* level_of        # by endpoint; NULL: all are of one level
+    cdef int level          # within one choice: the one that is chosen in
     cdef uint64_t key       # within one choice, if has_key: the hash of what the request is to be kept together by
     cdef bint has_key
     cdef int64_t slow_ns    # the window of slow start; 0 = none

@@ -41,7 +41,9 @@ cdef class Endpoints:
 
     # hot
     cdef bint is_eligible(self, int index, uint64_t excluded) noexcept:
-        """Neither tried before nor out."""
+        """Neither tried before nor out, and of the level that is chosen in."""
+        if self.level_of != NULL and self.level_of[index] != self.level:
+            return False
         return not is_excluded(excluded, index) and not is_out(self.heeded, &self.endpoints[index])
 
     # hot

@@ -13,6 +13,7 @@ from shardproxy.config.check_clusters import (
     adaptive_limits_make_sense,
     endpoints_have_one_source,
     health_checks_can_be_made,
+    levels_can_change,
     queues_can_fill,
 )
 from shardproxy.config.check_limits import (
@@ -92,6 +93,7 @@ _CHECKS: tuple[Callable[[Config], Iterator[Finding]], ...] = (
     health_checks_can_be_made,
     queues_can_fill,
     adaptive_limits_make_sense,
+    levels_can_change,
     retries_make_sense,
     balancing_makes_sense,
     hashes_say_one_thing,

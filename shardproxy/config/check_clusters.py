@@ -46,6 +46,17 @@ def endpoints_have_one_source(config: Config) -> Iterator[Finding]:
             yield ("clusters", number, "dns", "max_ttl"), "must not be less than min_ttl"
 
 
+def levels_can_change(config: Config) -> Iterator[Finding]:
+    for number, cluster in enumerate(config.clusters):
+        priorities = {endpoint.priority for endpoint in cluster.endpoints}
+        looked_after = cluster.health_check is not None or cluster.outlier_detection is not None
+        if len(priorities) > 1 and not looked_after:
+            yield (
+                ("clusters", number, "endpoints"),
+                f"nobody sees when priority {min(priorities)} is ill; add health_check or outlier_detection",
+            )
+
+
 def _unusable(check: HealthCheck, cluster: Cluster) -> Iterator[tuple[str, str]]:
     if check.type == "tcp":
         for key in ("host", "body"):

@@ -44,6 +44,13 @@ class Endpoint(Words, frozen=True, kw_only=True):
     weight: Annotated[int, Meta(ge=1, le=1000), says("Its share relative to the others'.")] = 1
     max_requests: Annotated[Count | None, says("Requests at a time, over all workers together.")] = None
     drain: Annotated[bool, says("Give it no new requests; those under way finish.")] = False
+    priority: Annotated[
+        int, Meta(ge=0, le=127), says("0 is used first; the next ones take what those before are too ill for.")
+    ] = 0
+    zone: Annotated[
+        Name | None,
+        says("Where it stands; in a priority those of the proxy's own `zone` are used first.", otherwise="elsewhere"),
+    ] = None
 
 
 class RetryBudget(Words, frozen=True, kw_only=True):
@@ -155,5 +162,15 @@ class Cluster(Words, frozen=True, kw_only=True):
         Percent,
         says("With less than so many percent of the endpoints healthy, all are used; 0: never, but 503 if none is."),
     ] = 50
+    overprovisioning: Annotated[
+        int,
+        Meta(ge=100, le=1000),
+        says("Percent: how many more requests healthy endpoints bear, before the next priority or zone gets some."),
+    ] = 140
     retry_budget: Annotated[RetryBudget, says("How many retries its routes may make at a time.")] = RetryBudget()
     keepalive: Annotated[Keepalive, says("Connections kept for the next request.")] = Keepalive()
+
+
+def in_use(cluster: Cluster) -> list[Endpoint]:
+    """Those that may get requests; one that drains is not there for whoever chooses, and does not count for panic."""
+    return [endpoint for endpoint in cluster.endpoints if not endpoint.drain]

@@ -40,6 +40,7 @@ from shardproxy.config.words import (
     Duration,
     File,
     ListenerName,
+    Name,
     Network,
     Size,
     Timeout,
@@ -163,6 +164,10 @@ class Config(Words, frozen=True, kw_only=True):
         Annotated[int, Meta(ge=1, le=512)] | Literal["auto"],
         says("Worker processes; `auto`: one per CPU this process may run on."),
     ] = "auto"
+    zone: Annotated[
+        Name | None,
+        says("Where this proxy stands: endpoints of the same zone come first.", otherwise="zones mean nothing"),
+    ] = None
     admin: Annotated[Admin, says("The admin interface.")] = Admin()
     drain_timeout: Annotated[Duration, says("How long a stop waits for requests that run; then they are cut.")] = (
         30 * SECOND

@@ -10,6 +10,9 @@ from typing import Any
 
 import psutil
 
+from shardproxy.balancing.levels import Levels
+from shardproxy.config.clusters import in_use
+from shardproxy.config.levels import levels_of
 from shardproxy.config.limits import places
 from shardproxy.config.schema import Cluster, Config, Endpoint, Listener, RateLimit, burst_of
 from shardproxy.controller.reasons import Reason
@@ -20,6 +23,7 @@ from shardproxy.controller.stats import (
     HealthStats,
     KeyStats,
     LastOperation,
+    LevelStats,
     ListenerStats,
     ProcessStats,
     QueueStats,
@@ -163,6 +167,23 @@ class Reading:
             retries_refused=self._count(names.cluster_retries_refused(cluster.name)),
             queue=self._queue(cluster),
             endpoints=endpoints,
+            levels=self._levels(cluster),
+        )
+
+    def _levels(self, cluster: Cluster) -> tuple[LevelStats, ...]:
+        level_of = levels_of(cluster, self._config.zone)
+        if not any(level_of) or (cluster.health_check is None and cluster.outlier_detection is None):
+            return ()
+        addresses = [str(endpoint.address) for endpoint in in_use(cluster)]
+        levels = Levels(
+            level_of,
+            [self._slots.decision(names.endpoint_decision(cluster.name, address)) for address in addresses],
+            overprovisioning=cluster.overprovisioning,
+            panic_threshold=cluster.panic_threshold,
+        )
+        return tuple(
+            LevelStats(endpoints=endpoints, healthy=healthy, share=share, in_panic=in_panic)
+            for endpoints, healthy, share, in_panic in levels.shares(self._decisions)
         )
 
     def _queue(self, cluster: Cluster) -> QueueStats | None:

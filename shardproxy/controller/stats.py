@@ -107,6 +107,17 @@ class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
     """How long those waited that got a place."""
 
 
+class LevelStats(msgspec.Struct, frozen=True, kw_only=True):
+    """One level of a cluster: endpoints of one priority, and of the proxy's own zone or of others."""
+
+    endpoints: int
+    healthy: int
+    share: int
+    """Percent of the cluster's requests that it gets now."""
+    in_panic: bool
+    """Health is ignored within it."""
+
+
 class ClusterStats(msgspec.Struct, frozen=True, kw_only=True):
     """One cluster: requests under way, connections open, and its endpoints by address."""
 
@@ -128,6 +139,8 @@ class ClusterStats(msgspec.Struct, frozen=True, kw_only=True):
     endpoints: dict[str, EndpointStats]
     queue: QueueStats | None = None
     """None without `queue`."""
+    levels: tuple[LevelStats, ...] = ()
+    """In the order in which they are used; empty if all endpoints are of one."""
 
 
 class KeyStats(msgspec.Struct, frozen=True, kw_only=True):

@@ -21,6 +21,10 @@ cdef class Decisions:
             raise IndexError(f"there is no decision {slot}; the segment has {self.slots}")
         return self.base + slot
 
+    cdef set_flags(self, Decision* cell, uint32_t flags):
+        sp_decision_set_flags(cell, flags)
+        sp_generation_raise(self.base + self.slots)
+
     def flags(self, int slot):
         return sp_decision_flags(self.cell(slot))
 
@@ -38,13 +42,13 @@ cdef class Decisions:
         cdef Decision* cell = self.cell(slot)
         cell.reason = reason
         cell.since_ns = now_ns
-        sp_decision_set_flags(cell, flags)
+        self.set_flags(cell, flags)
 
     def withdraw(self, int slot, uint32_t flags):
         cdef Decision* cell = self.cell(slot)
         cdef uint32_t left = cell.flags & ~flags
         if left != cell.flags:
-            sp_decision_set_flags(cell, left)
+            self.set_flags(cell, left)
         if left == 0:
             self.clear(slot)
 
@@ -52,6 +56,6 @@ cdef class Decisions:
         cdef Decision* cell = self.cell(slot)
         if cell.since_ns == 0 and cell.flags == 0:
             return  # the page stays untouched
-        sp_decision_set_flags(cell, 0)
+        self.set_flags(cell, 0)
         cell.reason = 0
         cell.since_ns = 0

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import msgspec
 
 MAGIC = b"shardprx"
-LAYOUT_VERSION = 6
+LAYOUT_VERSION = 7
 
 PAGE_BYTES = 4096
 LINE_BYTES = 64
@@ -126,7 +126,7 @@ def sections(capacities: Capacities) -> Sections:
     sets = capacities.addresses // ADDRESS_WAYS
     tags = Section(buckets.end, TAG_BYTES * ADDRESS_WAYS, sets)
     cells = Section(tags.end, GAUGE_BYTES * capacities.rows, capacities.addresses)
-    decisions = Section(cells.end, DECISION_BYTES, capacities.decisions)
+    decisions = Section(cells.end, DECISION_BYTES, capacities.decisions + 1)  # the last: their generation
     keyed = Section(decisions.end, whole_pages(KEY_BYTES * capacities.keys), capacities.key_tables)
     waiters = Section(keyed.end, WAITER_BYTES * capacities.rows, capacities.queues)
     words = Section(waiters.end, LINE_BYTES, capacities.words)

@@ -27,13 +27,14 @@ class SnapshotBuilder:
 
     def build(self) -> Snapshot:
         configured = {cluster.name: cluster for cluster in self.config.clusters}
-        builder = ClusterBuilder(self.site, self.slots, self.former)
+        builder = ClusterBuilder(self.site, self.slots, self.former, self.config.zone)
         clusters = {name: builder.cluster(cluster) for name, cluster in configured.items()}
         limit_builder = LimitBuilder(self.site, self.slots)
         limits = {limit.name: limit_builder.limit(limit) for limit in self.config.rate_limits}
         routes = RouteBuilder(self.site, self.slots, configured, clusters, limits)
         listeners = {listener.name: self.listener(listener, routes) for listener in self.config.listeners}
-        return Snapshot(listeners, {configured[name]: clusters[name] for name in clusters}, builder.pools)
+        served = {configured[name]: clusters[name] for name in clusters}
+        return Snapshot(listeners, served, builder.pools, self.config.zone)
 
     def listener(self, listener: schema.Listener, routes: RouteBuilder) -> ListenerRuntime:
         slots, timeouts = self.slots, listener.timeouts

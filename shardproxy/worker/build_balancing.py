@@ -8,13 +8,16 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from shardproxy.balancing.cluster import AdaptiveCap, Cluster, EndpointSpec, Health, SlowStart
+from shardproxy.balancing.levels import Levels
 from shardproxy.config import schema
+from shardproxy.config.clusters import in_use
+from shardproxy.config.levels import levels_of
 from shardproxy.proxy.hashing import Cookie, HashPolicy
 from shardproxy.shm import names
 from shardproxy.shm.decisions import Decisions
 from shardproxy.shm.slots import Slots
 from shardproxy.shm.words import Words
-from shardproxy.worker.held import Held, HeldCluster, in_use
+from shardproxy.worker.held import Held, HeldCluster
 from shardproxy.worker.snapshot import Worksite
 
 NS_PER_S = 10**9
@@ -24,6 +27,7 @@ NS_PER_S = 10**9
 class BalancingBuilder:
     site: Worksite
     slots: Slots
+    zone: str | None = None
 
     def cluster(self, cluster: schema.Cluster, former: AbstractSet[str] | None) -> Cluster:
         """`former` are the addresses that it had before; None if there was no such cluster."""
@@ -57,7 +61,21 @@ class BalancingBuilder:
         if cluster.health_check is None and cluster.outlier_detection is None:
             return None
         panics = self.slots.counter(names.cluster_panics(cluster.name))
-        return Health(Decisions(self.site.segment), cluster.panic_threshold, self.site.metrics, panics)
+        decisions, levels = Decisions(self.site.segment), self.levels(cluster)
+        return Health(decisions, cluster.panic_threshold, self.site.metrics, panics, levels)
+
+    def levels(self, cluster: schema.Cluster) -> Levels | None:
+        """None if all endpoints are of one."""
+        level_of = levels_of(cluster, self.zone)
+        if not any(level_of):
+            return None
+        addresses = [str(endpoint.address) for endpoint in in_use(cluster)]
+        return Levels(
+            level_of,
+            [self.slots.decision(names.endpoint_decision(cluster.name, address)) for address in addresses],
+            overprovisioning=cluster.overprovisioning,
+            panic_threshold=cluster.panic_threshold,
+        )
 
     def adaptive(self, cluster: schema.Cluster) -> AdaptiveCap | None:
         if cluster.adaptive is None:

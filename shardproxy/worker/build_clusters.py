@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from shardproxy.balancing.runs import Runs, RunSlots
 from shardproxy.config import schema
+from shardproxy.config.clusters import in_use
 from shardproxy.proxy.pool import EndpointPool
 from shardproxy.proxy.queue import Queue, QueueNumbers
 from shardproxy.proxy.runtime import ClusterRuntime, EndpointMetrics
@@ -13,7 +14,6 @@ from shardproxy.shm import names
 from shardproxy.shm.slots import Slots
 from shardproxy.shm.words import Words
 from shardproxy.worker.build_balancing import BalancingBuilder
-from shardproxy.worker.held import in_use
 from shardproxy.worker.snapshot import PoolKey, Snapshot, Worksite
 
 PROXY_VERSIONS = {None: 0, "v1": 1, "v2": 2}
@@ -26,6 +26,7 @@ class ClusterBuilder:
     site: Worksite
     slots: Slots
     former: Snapshot
+    zone: str | None = None
     pools: dict[PoolKey, EndpointPool] = field(default_factory=dict)
 
     def cluster(self, cluster: schema.Cluster) -> ClusterRuntime:
@@ -33,11 +34,12 @@ class ClusterBuilder:
         pools = [self.pool(cluster, endpoint) for endpoint in in_use(cluster)]
         for pool in pools:
             pool.siblings = pools
-        return self.former.clusters.get(cluster) or self.new_cluster(cluster, pools)
+        former = self.former.clusters.get(cluster) if self.former.zone == self.zone else None
+        return former or self.new_cluster(cluster, pools)
 
     def new_cluster(self, cluster: schema.Cluster, pools: list[EndpointPool]) -> ClusterRuntime:
         slots = self.slots
-        balancing = BalancingBuilder(self.site, slots).cluster(cluster, self.former_addresses(cluster.name))
+        balancing = BalancingBuilder(self.site, slots, self.zone).cluster(cluster, self.former_addresses(cluster.name))
         metrics = [self.endpoint_metrics(cluster.name, endpoint) for endpoint in in_use(cluster)]
         runs = self.runs(cluster)
         if cluster.queue is None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from shardproxy.balancing.cluster import Cluster
-from shardproxy.config import schema
 from shardproxy.shm.gauges import Gauges
 
 
@@ -30,8 +29,3 @@ class HeldCluster(Cluster):
     """A cluster's balancing, which the last request that uses it lets go, and `held` with it."""
 
     held: Held
-
-
-def in_use(cluster: schema.Cluster) -> list[schema.Endpoint]:
-    """Those that may get requests; one that drains is not there for whoever chooses, and does not count for panic."""
-    return [endpoint for endpoint in cluster.endpoints if not endpoint.drain]

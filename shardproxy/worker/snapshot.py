@@ -25,6 +25,7 @@ class Snapshot:
     listeners: dict[str, ListenerRuntime]
     clusters: dict[schema.Cluster, ClusterRuntime] = field(default_factory=dict)
     pools: dict[PoolKey, EndpointPool] = field(default_factory=dict)
+    zone: str | None = None
 
 
 @dataclass(frozen=True)

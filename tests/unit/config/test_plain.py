@@ -34,4 +34,9 @@ def test_plain_data_is_written_as_a_user_would_write_it() -> None:
     plain = to_plain(load(CONFIGS[0].with_name("full.yaml"), {}))
     assert (plain["workers"], plain["drain_timeout"], plain["admin"]) == ("auto", "30s", {"bind": "127.0.0.1:9901"})
     assert (plain["listeners"][0]["max_body"], plain["rate_limits"][0]["rate"]) == ("100MiB", "1000/s")
-    assert plain["clusters"][0]["endpoints"][1] == {"address": "127.0.0.1:9002", "weight": 1, "drain": False}
+    assert plain["clusters"][0]["endpoints"][1] == {
+        "address": "127.0.0.1:9002",
+        "weight": 1,
+        "drain": False,
+        "priority": 0,
+    }

@@ -23,8 +23,8 @@ rate_limits:
 ENVIRON = {"LEVEL": "loud", "EMPTY": "", "BELL": "\a"}
 
 TOP_KEYS = (
-    "listeners, clusters, rate_limits, workers, admin, drain_timeout, drain_delay, restart_timeout, max_generations, "
-    "watchdog, steering, cpu_affinity, max_worker_rss, user, pid_file, log"
+    "listeners, clusters, rate_limits, workers, zone, admin, drain_timeout, drain_delay, restart_timeout, "
+    "max_generations, watchdog, steering, cpu_affinity, max_worker_rss, user, pid_file, log"
 )
 
 
@@ -165,6 +165,8 @@ VALUES = [
           "7: clusters[0].endpoints[1]: 'unix:app.sock' needs an absolute path, such as unix:/run/app.sock"),
     Wrong("socket path with a NUL", "127.0.0.1:9002", '"unix:/a\\0b"',
           "7: clusters[0].endpoints[1]: 'unix:/a\\x00b' has characters in its path that are not printable"),
+    Wrong("priorities that nobody looks after", ENDPOINTS, "[127.0.0.1:1, {address: 127.0.0.1:2, priority: 1}]",
+          "7: clusters[0].endpoints: nobody sees when priority 0 is ill; add health_check or outlier_detection"),
     Wrong("no status", ENDPOINTS, ENDPOINTS + "\n    health_check: {expected: [2xx]}",
           "8: clusters[0].health_check.expected[0]: '2xx' is not a status or a range of them; write 200 or 200-299"),
     Wrong("range from high to low", ENDPOINTS, ENDPOINTS + "\n    health_check: {expected: [299-200]}",
