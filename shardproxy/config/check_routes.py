@@ -55,6 +55,11 @@ def _retry(path: Path, retry: Retry) -> Iterator[Finding]:
         yield path, "retriable-status needs statuses, such as statuses: [409]"
     if retry.statuses and "retriable-status" not in retry.on:
         yield (*path, "statuses"), "are used only if on has retriable-status"
+    yield from repeated((*path, "headers"), [name.lower() for name in retry.headers], "field")
+    if "retriable-headers" in retry.on and not retry.headers:
+        yield path, "retriable-headers needs headers, such as headers: [X-Retry-Me]"
+    if retry.headers and "retriable-headers" not in retry.on:
+        yield (*path, "headers"), "are used only if on has retriable-headers"
     if retry.backoff.max is not None and retry.backoff.max < retry.backoff.base:
         yield (*path, "backoff", "max"), "must not be less than base"
 

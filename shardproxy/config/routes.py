@@ -37,13 +37,17 @@ class Retry(Words, frozen=True, kw_only=True):
     conditions may run a request twice, POST too.
     """
 
-    later: ClassVar[frozenset[str]] = frozenset({"headers"})
-
     on: Annotated[
-        tuple[Literal["connect-failure", "refused", "reset", "gateway-error", "5xx", "retriable-status"], ...],
+        tuple[
+            Literal[
+                "connect-failure", "refused", "reset", "gateway-error", "5xx", "retriable-status", "retriable-headers"
+            ],
+            ...,
+        ],
         says(
             "After what: no connection (`refused`: before its timeout), no response (`reset`: closed, broken or late; "
-            "no connection too), 502 to 504 or any 5xx (both: or no response), or one of `statuses`.",
+            "no connection too), 502 to 504 or any 5xx (both: or no response), one of `statuses`, or a response with "
+            "one of `headers`.",
             least=1,
         ),
     ]
@@ -51,6 +55,10 @@ class Retry(Words, frozen=True, kw_only=True):
     statuses: Annotated[
         tuple[Annotated[int, Meta(ge=200, le=599)], ...],
         says("For `retriable-status`.", otherwise="none", least=1),
+    ] = ()
+    headers: Annotated[
+        tuple[Token, ...],
+        says("For `retriable-headers`: names of fields of the response, whatever they say.", otherwise="none", least=1),
     ] = ()
     per_try_timeout: Annotated[
         Timeout | None,

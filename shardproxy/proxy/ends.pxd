@@ -46,7 +46,7 @@ cdef class Retrier:
     cdef int64_t answer_deadline(self, int64_t now) noexcept    # by when the response's head must have come
     # true: the try is forgotten, and there will be another, so the client is told nothing
     cdef bint after_fault(self, int fault) noexcept
-    cdef bint after_status(self, int status) noexcept
+    cdef bint after_head(self, Head head) noexcept
     cdef void settle(self) noexcept                     # no further try
     cdef void end(self) noexcept                        # the exchange is over, whatever was waited for
 

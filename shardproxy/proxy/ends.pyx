@@ -78,7 +78,7 @@ cdef class Retrier:
     cdef bint after_fault(self, int fault) noexcept:
         return False
 
-    cdef bint after_status(self, int status) noexcept:
+    cdef bint after_head(self, Head head) noexcept:
         return False
 
     cdef void settle(self) noexcept:

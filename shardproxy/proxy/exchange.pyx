@@ -268,7 +268,7 @@ cdef class Exchange:
             self.tell_time(True)
         if self.cluster.runs is not None:
             self.cluster.runs.note(self.endpoint, head.status)
-        if self.retrier is not None and self.retrier.after_status(head.status):
+        if self.retrier is not None and self.retrier.after_head(head):
             return
         self.is_answered = True
         count(self.process.cells, self.process.slots.responses[min(head.status // 100, 5)], 1)

@@ -1,6 +1,7 @@
 # Which faults and statuses a route tries again, how long it waits before, and how many retries a cluster has at a time.
 from libc.stdint cimport int64_t
 
+from shardproxy.http1.head cimport Head
 from shardproxy.shm.gauges cimport Gauges
 from shardproxy.shm.metrics cimport Metrics
 from .ends cimport Retrier, RetryPlan
@@ -33,7 +34,9 @@ cdef class RetryPolicy(RetryPlan):
     cdef Py_ssize_t max_body
     cdef bint[64] faults        # by Fault: does it try again?
     cdef bint[600] statuses
+    cdef tuple fields          # names in lower case: a response that has one is not the answer; or None
 
+    cdef bint wants_another(self, Head head) noexcept
     cdef int64_t pause_ns(self, int number, double draw) noexcept
 
 cdef class Retries(Retrier):

@@ -35,6 +35,7 @@ class RetryBudget:
 class RetryPolicy:
     """What a route tries again: `on` as in the configuration; `attempts` after the first, `max_body` in bytes.
 
+    `statuses` and `headers`, names of fields of a response, are for the words that need them.
     `per_try_ns` 0: only `timeout_ns`, for all tries together, bounds one.  Raises `KeyError` for an unknown word.
     """
 
@@ -44,6 +45,7 @@ class RetryPolicy:
         on: Iterable[str],
         *,
         statuses: Iterable[int] = (),
+        headers: Iterable[str] = (),
         attempts: int,
         timeout_ns: int,
         per_try_ns: int,

@@ -17,6 +17,8 @@ from libc.stdint cimport uint64_t
 from shardproxy.http1.faults import NAMES
 
 from shardproxy.http1.faults cimport Fault
+from shardproxy.http1.head cimport Head
+from shardproxy.http1.values cimport field_value
 from shardproxy.shm.clock cimport now_ns
 from shardproxy.shm.gauges cimport gauge_add, gauge_reserve, gauge_total
 from shardproxy.shm.metrics cimport count
@@ -36,6 +38,7 @@ CONDITIONS = {  # word of `on` -> faults, statuses
     "reset": (RESET, ()),
     "gateway-error": (RESET, (502, 503, 504)),
     "5xx": (RESET, tuple(range(500, 600))),
+    "retriable-headers": ((), ()),
 }
 
 
@@ -84,7 +87,7 @@ cdef class RetryBudget:
 
 
 cdef class RetryPolicy(RetryPlan):
-    def __init__(self, RetryBudget budget not None, on, *, statuses=(), int attempts, int64_t timeout_ns,
+    def __init__(self, RetryBudget budget not None, on, *, statuses=(), headers=(), int attempts, int64_t timeout_ns,
                  int64_t per_try_ns, int64_t base_ns, int64_t max_ns, Py_ssize_t max_body):
         self.budget = budget
         self.attempts = attempts
@@ -93,6 +96,7 @@ cdef class RetryPolicy(RetryPlan):
         self.base_ns = base_ns
         self.max_ns = max_ns
         self.max_body = max_body
+        self.fields = tuple([name.lower().encode() for name in headers]) or None
         for word in on:
             faults, named = ((), statuses) if word == "retriable-status" else CONDITIONS[word]
             for fault in faults:
@@ -109,6 +113,17 @@ cdef class RetryPolicy(RetryPlan):
         if (<Exchange>exchange).is_request_done:
             retries.deadline_ns = (<Exchange>exchange).started_ns + self.timeout_ns
         return retries
+
+    cdef bint wants_another(self, Head head) noexcept:
+        """Cost: one look at a table; and a look at each field for every name of `headers`."""
+        cdef bytes name
+        if 0 <= head.status < STATUSES and self.statuses[head.status]:
+            return True
+        if self.fields is not None:
+            for name in self.fields:
+                if field_value(head, name, len(name)).p != NULL:
+                    return True
+        return False
 
     cdef int64_t pause_ns(self, int number, double draw) noexcept:
         """Before the `number`-th retry: full jitter in [0, (2^number - 1) * base), at most max; `draw` is from [0, 1)."""
@@ -155,9 +170,9 @@ cdef class Retries(Retrier):
     cdef bint after_fault(self, int fault) noexcept:
         return self.policy.faults[fault] and self.try_later()
 
-    cdef bint after_status(self, int status) noexcept:
+    cdef bint after_head(self, Head head) noexcept:
         """False: this response is the answer."""
-        if 0 <= status < STATUSES and self.policy.statuses[status] and self.try_later():
+        if self.policy.wants_another(head) and self.try_later():
             return True
         self.settle()
         return False

@@ -54,6 +54,7 @@ class RouteBuilder:
             self.retry_budget(self.configured[route.cluster]),
             retry.on,
             statuses=retry.statuses,
+            headers=retry.headers,
             attempts=retry.attempts,
             timeout_ns=route.timeout,
             per_try_ns=retry.per_try_timeout or 0,

@@ -30,6 +30,7 @@ listeners:
       - {match: {prefix: /small}, cluster: one, retry: {on: [reset], max_body: 1KiB}}
       - {match: {prefix: /gateway}, cluster: one, retry: {on: [gateway-error], attempts: 2}}
       - {match: {prefix: /status}, cluster: one, retry: {on: [retriable-status], statuses: [409]}}
+      - {match: {prefix: /marked}, cluster: one, retry: {on: [retriable-headers], headers: [X-Retry-Me], attempts: 2}}
       - {match: {prefix: /late}, cluster: one, retry: {on: [gateway-error], per_try_timeout: 200ms}}
       - match: {prefix: /whole}
         cluster: one
@@ -150,18 +151,33 @@ def test_named_statuses_are_tried_again_and_others_are_not(client: Client, origi
     assert (len(origin.of("/status")), len(origin.of("/status/503"))) == (2, 1)
 
 
+def test_a_response_that_has_one_of_the_named_fields_is_tried_again_whatever_its_status(
+    client: Client, origin: Origin
+) -> None:
+    marked = OK.replace(b"\r\n\r\n", b"\r\nx-retry-me: later\r\n\r\n")
+    origin.plays["/marked/1"] = first(1, says(marked), says(OK))
+    origin.plays["/marked/9"] = says(marked)
+    origin.plays["/marked/503"] = says(UNAVAILABLE)
+    assert client.get("/marked/1").values("X-Retry-Me") == []
+    assert client.get("/marked/9").values("X-Retry-Me") == ["later"]
+    assert client.get("/marked/503").status == 503
+    assert [len(origin.of(f"/marked/{path}")) for path in (1, 9, 503)] == [2, 3, 1]
+
+
 def test_a_try_that_takes_too_long_is_given_up_for_another(client: Client, origin: Origin) -> None:
     origin.plays["/late"] = first(1, silence, says(OK))
     assert client.get("/late").status == 200
     origin.plays["/late/always"] = silence
-    assert client.get("/late/always").status == 504
+    answer = client.get("/late/always")
+    assert (answer.status, answer.values("X-Shardproxy-Reason")) == (504, ["response_timeout"])
     assert eventually(lambda: len(origin.of("/late/always")), "both tries") == 2
 
 
 def test_the_timeout_of_the_route_bounds_all_tries_together(client: Client, origin: Origin) -> None:
     origin.plays["/whole"] = silence
     began = time.monotonic()
-    assert client.get("/whole").status == 504
+    answer = client.get("/whole")
+    assert (answer.status, answer.values("X-Shardproxy-Reason")) == (504, ["response_timeout"])
     assert 0.2 < time.monotonic() - began < 1.5
     assert 2 <= len(origin.of("/whole")) <= 3
 
