@@ -41,6 +41,7 @@ def entries(config: Config) -> Iterator[Entry]:
         yield from _of_listener(listener)
     for cluster in config.clusters:
         yield from _of_cluster(cluster)
+    yield from _of_subsets(config)
     for limit in config.rate_limits:
         yield from _of_rate_limit(limit)
 
@@ -149,6 +150,15 @@ def _of_balancing(cluster: Cluster) -> Iterator[Entry]:
             yield SlotKind.WORD, names.endpoint_latency(*key)
         if cluster.slow_start is not None:
             yield SlotKind.WORD, names.endpoint_since(*key)
+
+
+def _of_subsets(config: Config) -> Iterator[Entry]:
+    """A subset shares all that its cluster counts, but takes turns of its own."""
+    in_turn = {cluster.name for cluster in config.clusters if cluster.balance == "round_robin"}
+    for listener in config.listeners:
+        for route in listener.routes:
+            if route.subset and route.cluster in in_turn:
+                yield SlotKind.WORD, names.subset_turn(route.cluster, route.subset)
 
 
 def _of_queue(cluster: Cluster) -> Iterator[Entry]:

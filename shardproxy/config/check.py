@@ -23,6 +23,7 @@ from shardproxy.config.check_limits import (
     routes_have_few_limits,
 )
 from shardproxy.config.check_routes import every_route_can_win, matches, matches_say_one_thing, retries_make_sense
+from shardproxy.config.check_subsets import labels_say_one_thing, subsets_have_endpoints
 from shardproxy.config.findings import Finding, known, repeated, twice
 from shardproxy.config.places import Path
 from shardproxy.config.schema import Config
@@ -97,6 +98,8 @@ _CHECKS: tuple[Callable[[Config], Iterator[Finding]], ...] = (
     retries_make_sense,
     balancing_makes_sense,
     hashes_say_one_thing,
+    labels_say_one_thing,
+    subsets_have_endpoints,
 )
 
 

@@ -15,6 +15,7 @@ from shardproxy.config.words import (
     Bind,
     Count,
     File,
+    Label,
     Name,
     Percent,
     Timeout,
@@ -51,6 +52,9 @@ class Endpoint(Words, frozen=True, kw_only=True):
         Name | None,
         says("Where it stands; in a priority those of the proxy's own `zone` are used first.", otherwise="elsewhere"),
     ] = None
+    labels: Annotated[
+        tuple[Label, ...], says("What it is, such as `version=v2`: a route's `subset` asks for it.", least=1)
+    ] = ()
 
 
 class RetryBudget(Words, frozen=True, kw_only=True):

@@ -29,6 +29,7 @@ _HOST = rf"(\*\.)?{_LABELS}|{_LABELS}\.\*|\[[0-9a-fA-F:.]+\]"
 _PATH = r"/([A-Za-z0-9\-._~!$&'()*+,;=:@/]|%[0-9A-Fa-f]{2})*"
 _USER = r"[A-Za-z0-9_][A-Za-z0-9_.-]*\$?(:[A-Za-z0-9_][A-Za-z0-9_.-]*)?"
 _STATUSES = r"([1-5][0-9]{2})(-([1-5][0-9]{2}))?"
+_LABEL = r"[A-Za-z0-9\-._/]+=[A-Za-z0-9\-._/]+"
 _TOKEN = r"[A-Za-z0-9!#$%&'*+\-.^_`|~]+"
 
 
@@ -141,6 +142,13 @@ def parse_token(text: str) -> str:
     return text
 
 
+def parse_label(text: str) -> str:
+    """A name and what it says of an endpoint, such as `version=v2`."""
+    if len(text) > MAX_NAME or not re.fullmatch(_LABEL, text):
+        raise ValueError(f"{text!r} is no label; write version=v2, with letters, digits, '-', '.', '_' and '/'")
+    return text
+
+
 def parse_network(text: str) -> str:
     """Addresses in CIDR notation, such as `10.0.0.0/8`; an address alone stands for itself."""
     try:
@@ -248,5 +256,6 @@ NETWORK = Form(
 USER = Form("user", parse_user, str, f"^{_USER}$", ("proxy", "proxy:www-data"))
 FILE = Form("file", parse_file, str, "^/", ("/run/shardproxy.pid",))
 STATUSES = Form("statuses", parse_statuses, str, f"^{_STATUSES}$", ("200", "200-299"))
+LABEL = Form("label", parse_label, str, f"^{_LABEL}$", ("version=v2", "zone/rack=7"))
 TEXT = Form("text", parse_text, str, r"^.*$", ("ok",))
 TOKEN = Form("token", parse_token, str, f"^{_TOKEN}$", ("edge-1",))

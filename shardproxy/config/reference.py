@@ -116,6 +116,7 @@ and `$${` stands for `${`. Inside `{ }` and `[ ]`, put such a value in quotes.
 | statuses | a status of a response, or a range of them: `200`, `200-299` |
 | text | printable, at most 1024 characters |
 | token | one word of letters, digits, `-`, `.` and `_` |
+| label | a name and what it says, such as `version=v2`: letters, digits, `-`, `.`, `_` and `/` on both sides of `=` |
 """
 
 

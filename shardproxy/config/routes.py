@@ -12,6 +12,7 @@ from shardproxy.config.words import (
     MILLISECOND,
     SECOND,
     Duration,
+    Label,
     Name,
     Path,
     Protocol,
@@ -99,6 +100,19 @@ class Route(Words, frozen=True, kw_only=True):
 
     match: Annotated[Match, says("Which requests this route takes.")]
     cluster: Annotated[Name, says("The name of the cluster that answers them.")]
+    subset: Annotated[
+        tuple[Label, ...],
+        says(
+            "Only endpoints of the cluster that carry all these `labels`, such as `version=v2`; limits and counts are "
+            "those of the whole cluster.",
+            otherwise="all endpoints",
+            least=1,
+        ),
+    ] = ()
+    subset_fallback: Annotated[
+        Literal["none", "any"],
+        says("When no endpoint carries them: 503, or any endpoint; one that is only ill still counts as there."),
+    ] = "none"
     timeout: Annotated[Timeout, says("From the end of the request until the response's head has come; then 504.")] = (
         15 * SECOND
     )

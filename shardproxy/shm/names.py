@@ -6,6 +6,8 @@ whatever a cluster or limit is called. One word for one thing: the same here, in
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 REQUESTS = "requests"  # counter: heads taken in and understood
 RESPONSES_1XX = 'responses{class="1xx"}'  # counters: heads sent to clients, by class
 RESPONSES_2XX = 'responses{class="2xx"}'
@@ -76,6 +78,11 @@ def endpoint_since(cluster: str, address: str) -> str:
 def cluster_turn(cluster: str) -> str:
     """Word: the position of a cluster's round robin."""
     return _series("cluster_turn", cluster=cluster)
+
+
+def subset_turn(cluster: str, labels: Sequence[str]) -> str:
+    """Word: the position of the round robin among those endpoints of a cluster that carry `labels`, in any order."""
+    return _series("subset_turn", cluster=cluster, labels=" ".join(sorted(labels)))
 
 
 def endpoint_errors_run(cluster: str, address: str) -> str:

@@ -13,6 +13,7 @@ from shardproxy.shm.slots import Slots
 from shardproxy.worker.build_clusters import ClusterBuilder
 from shardproxy.worker.build_limits import LimitBuilder
 from shardproxy.worker.build_routes import RouteBuilder
+from shardproxy.worker.build_subsets import SubsetBuilder
 from shardproxy.worker.snapshot import Snapshot, Worksite
 
 
@@ -31,10 +32,11 @@ class SnapshotBuilder:
         clusters = {name: builder.cluster(cluster) for name, cluster in configured.items()}
         limit_builder = LimitBuilder(self.site, self.slots)
         limits = {limit.name: limit_builder.limit(limit) for limit in self.config.rate_limits}
-        routes = RouteBuilder(self.site, self.slots, configured, clusters, limits)
+        subsets = SubsetBuilder(builder, configured, clusters)
+        routes = RouteBuilder(self.site, self.slots, configured, subsets, limits)
         listeners = {listener.name: self.listener(listener, routes) for listener in self.config.listeners}
         served = {configured[name]: clusters[name] for name in clusters}
-        return Snapshot(listeners, served, builder.pools, self.config.zone)
+        return Snapshot(listeners, served, builder.pools, self.config.zone, subsets.built)
 
     def listener(self, listener: schema.Listener, routes: RouteBuilder) -> ListenerRuntime:
         slots, timeouts = self.slots, listener.timeouts

@@ -28,6 +28,7 @@ class BalancingBuilder:
     site: Worksite
     slots: Slots
     zone: str | None = None
+    labels: tuple[str, ...] = ()  # of the subset that is built, if it is one
 
     def cluster(self, cluster: schema.Cluster, former: AbstractSet[str] | None) -> Cluster:
         """`former` are the addresses that it had before; None if there was no such cluster."""
@@ -43,7 +44,7 @@ class BalancingBuilder:
             seed=int.from_bytes(os.urandom(8), "little"),
             health=self.health(cluster),
             words=words,
-            turn=slots.word(names.cluster_turn(cluster.name)) if cluster.balance == "round_robin" else -1,
+            turn=self.turn(cluster),
             slow_start=slow_start(cluster),
             decay_ns=cluster.decay,
             hash_balance_factor=cluster.hash_balance_factor or 0,
@@ -51,6 +52,12 @@ class BalancingBuilder:
         )
         balancing.held = self.held(cluster)
         return balancing
+
+    def turn(self, cluster: schema.Cluster) -> int:
+        if cluster.balance != "round_robin":
+            return -1
+        name = cluster.name
+        return self.slots.word(names.subset_turn(name, self.labels) if self.labels else names.cluster_turn(name))
 
     def held(self, cluster: schema.Cluster) -> Held:
         keys = [names.endpoint_held(cluster.name, str(endpoint.address)) for endpoint in in_use(cluster)]

@@ -37,9 +37,16 @@ class ClusterBuilder:
         former = self.former.clusters.get(cluster) if self.former.zone == self.zone else None
         return former or self.new_cluster(cluster, pools)
 
-    def new_cluster(self, cluster: schema.Cluster, pools: list[EndpointPool]) -> ClusterRuntime:
-        slots = self.slots
-        balancing = BalancingBuilder(self.site, slots, self.zone).cluster(cluster, self.former_addresses(cluster.name))
+    def subset(self, part: schema.Cluster, labels: tuple[str, ...]) -> ClusterRuntime:
+        """Of a cluster that is built already: its pools, over `part` of its endpoints."""
+        former = self.former.subsets.get((part, labels)) if self.former.zone == self.zone else None
+        return former or self.new_cluster(part, [self.pool(part, endpoint) for endpoint in in_use(part)], labels)
+
+    def new_cluster(
+        self, cluster: schema.Cluster, pools: list[EndpointPool], labels: tuple[str, ...] = ()
+    ) -> ClusterRuntime:
+        former = self.former_addresses(cluster.name)
+        balancing = BalancingBuilder(self.site, self.slots, self.zone, labels).cluster(cluster, former)
         metrics = [self.endpoint_metrics(cluster.name, endpoint) for endpoint in in_use(cluster)]
         runs = self.runs(cluster)
         if cluster.queue is None:
@@ -105,7 +112,8 @@ class ClusterBuilder:
 
     def pool(self, cluster: schema.Cluster, endpoint: schema.Endpoint) -> EndpointPool:
         key = pool_key(cluster, endpoint)
-        self.pools[key] = self.former.pools.get(key) or self.new_pool(cluster, endpoint)
+        if key not in self.pools:
+            self.pools[key] = self.former.pools.get(key) or self.new_pool(cluster, endpoint)
         return self.pools[key]
 
     def new_pool(self, cluster: schema.Cluster, endpoint: schema.Endpoint) -> EndpointPool:

@@ -9,11 +9,12 @@ from shardproxy.limits.rates import RateLimit, RateLimits
 from shardproxy.proxy.admission import LimitGate
 from shardproxy.proxy.priority import CLASSES
 from shardproxy.proxy.retries import RetryBudget, RetryPolicy
-from shardproxy.proxy.runtime import ClusterRuntime, RouteRuntime
+from shardproxy.proxy.runtime import RouteRuntime
 from shardproxy.routing.compile import conditions
 from shardproxy.shm import names
 from shardproxy.shm.slots import Slots
 from shardproxy.worker.build_balancing import hash_policy
+from shardproxy.worker.build_subsets import SubsetBuilder
 from shardproxy.worker.snapshot import Worksite
 
 MOST_BACKOFFS = 10  # of base: where the back-off stops growing if the route does not say (Envoy)
@@ -21,12 +22,12 @@ MOST_BACKOFFS = 10  # of base: where the back-off stops growing if the route doe
 
 @dataclass(frozen=True)
 class RouteBuilder:
-    """`clusters` and `limits` are what routes name, compiled; `configured` the clusters as they are written."""
+    """`subsets` and `limits` give what routes name, compiled; `configured` are the clusters as they are written."""
 
     site: Worksite
     slots: Slots
     configured: dict[str, schema.Cluster]
-    clusters: dict[str, ClusterRuntime]
+    subsets: SubsetBuilder
     limits: dict[str, RateLimit]
 
     def route(self, route: schema.Route) -> RouteRuntime:
@@ -34,7 +35,7 @@ class RouteBuilder:
         gate = LimitGate(RateLimits(chosen, self.site.metrics)) if chosen else None
         upgrades = [protocol.lower().encode() for protocol in route.upgrade]
         return RouteRuntime(
-            self.clusters[route.cluster],
+            self.subsets.among(route.cluster, route),
             gate,
             route.timeout,
             upgrades,

@@ -17,6 +17,9 @@ from shardproxy.shm.waiters import Waiters
 # What a pool depends on: two configurations that agree on it share the pool, and its connections stay warm.
 PoolKey = tuple[str, str, int, schema.Keepalive, int | None, str | None]
 
+# Of a subset: its cluster with only its endpoints, and its labels in order.
+SubsetKey = tuple[schema.Cluster, tuple[str, ...]]
+
 
 @dataclass(frozen=True)
 class Snapshot:
@@ -26,6 +29,7 @@ class Snapshot:
     clusters: dict[schema.Cluster, ClusterRuntime] = field(default_factory=dict)
     pools: dict[PoolKey, EndpointPool] = field(default_factory=dict)
     zone: str | None = None
+    subsets: dict[SubsetKey, ClusterRuntime] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

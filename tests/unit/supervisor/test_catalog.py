@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from shardproxy.config.schema import Admin, Cluster, Config, Endpoint, Listener, Match, RateLimit, Route
 from shardproxy.config.units import Address
@@ -79,3 +80,19 @@ def test_there_is_room_for_all_generations_and_for_twice_the_names() -> None:
 def test_too_little_room_is_said() -> None:
     with pytest.raises(SlotsFull, match="room for 1 gauge"):
         catalog.assign(config(), Slots(Capacities(gauges=1)))
+
+
+def test_a_subset_of_a_cluster_in_turn_takes_turns_of_its_own_whatever_the_order_of_its_labels() -> None:
+    one = config()
+    (listener,), (cluster,) = one.listeners, one.clusters
+    routes = tuple(
+        Route(match=Match(prefix=prefix), cluster="app", subset=subset)
+        for prefix, subset in (("/a", ("v=2", "c=1")), ("/b", ("c=1", "v=2")), ("/", ()))
+    )
+    in_turn = replace(
+        one, listeners=(replace(listener, routes=routes),), clusters=(replace(cluster, balance="round_robin"),)
+    )
+    turns = [name for name in assigned(in_turn).names(SlotKind.WORD) if "turn" in name]
+    assert turns == [names.cluster_turn("app"), names.subset_turn("app", ("v=2", "c=1"))]
+    not_in_turn = replace(in_turn, clusters=one.clusters)
+    assert not [name for name in assigned(not_in_turn).names(SlotKind.WORD) if "turn" in name]
