@@ -22,7 +22,13 @@ from shardproxy.config.check_limits import (
     keys_are_of_use,
     routes_have_few_limits,
 )
-from shardproxy.config.check_routes import every_route_can_win, matches, matches_say_one_thing, retries_make_sense
+from shardproxy.config.check_routes import (
+    every_route_can_win,
+    hedges_make_sense,
+    matches,
+    matches_say_one_thing,
+    retries_make_sense,
+)
 from shardproxy.config.check_subsets import labels_say_one_thing, subsets_have_endpoints
 from shardproxy.config.findings import Finding, known, repeated, twice
 from shardproxy.config.places import Path
@@ -96,6 +102,7 @@ _CHECKS: tuple[Callable[[Config], Iterator[Finding]], ...] = (
     adaptive_limits_make_sense,
     levels_can_change,
     retries_make_sense,
+    hedges_make_sense,
     balancing_makes_sense,
     hashes_say_one_thing,
     labels_say_one_thing,

@@ -48,6 +48,13 @@ def retries_make_sense(config: Config) -> Iterator[Finding]:
                 yield from _retry(("listeners", number, "routes", index, "retry"), route.retry)
 
 
+def hedges_make_sense(config: Config) -> Iterator[Finding]:
+    for number, listener in enumerate(config.listeners):
+        for index, route in enumerate(listener.routes):
+            if route.hedge is not None and route.hedge.after >= route.timeout:
+                yield ("listeners", number, "routes", index, "hedge", "after"), "must be less than the route's timeout"
+
+
 def _retry(path: Path, retry: Retry) -> Iterator[Finding]:
     yield from repeated((*path, "on"), retry.on, "condition")
     yield from repeated((*path, "statuses"), [str(status) for status in retry.statuses], "status")

@@ -71,6 +71,20 @@ class Retry(Words, frozen=True, kw_only=True):
     ] = 64 * KIB
 
 
+class Hedge(Words, frozen=True, kw_only=True):
+    """A second try beside the first: the head that comes first wins, the other try is reset.
+
+    Only for requests without a body that may be run twice (GET, HEAD, OPTIONS, TRACE, PUT, DELETE); it counts as a
+    retry in the cluster's `retry_budget`.
+    """
+
+    lone: ClassVar[str | None] = "after"
+
+    after: Annotated[
+        Timeout, says("How long to wait for the response's head first; choose about the 95th percentile.")
+    ]
+
+
 class HashCookie(Words, frozen=True, kw_only=True):
     """A cookie; its name alone may stand for it."""
 
@@ -139,6 +153,9 @@ class Route(Words, frozen=True, kw_only=True):
         ),
     ] = ()
     retry: Annotated[Retry | None, says("When to try again.", otherwise="never")] = None
+    hedge: Annotated[
+        Hedge | None, says("Ask another endpoint, too, when the first is slow.", otherwise="one at a time")
+    ] = None
     upgrade: Annotated[
         tuple[Protocol, ...],
         says(

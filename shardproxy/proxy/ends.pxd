@@ -26,6 +26,8 @@ cdef class End(Timed):
     # endings
     cdef void reset(self, int fault) noexcept           # give up: what was sent must not look complete
     cdef void release(self) noexcept                    # the exchange is over: be ready for another one, or close
+    # only to an endpoint
+    cdef void change_exchange(self, object exchange, int64_t deadline) noexcept  # its answer, due by then, is that one's
 
 # Where an exchange gets the end of its endpoint from.
 cdef class Source:
@@ -62,6 +64,18 @@ cdef class WaitingRoom(Timed):
 
 cdef class RetryPlan:
     cdef Retrier begin(self, object exchange)
+
+# What a route with `hedge` gives to an exchange: it may make a second try beside the first, as an exchange of its own.
+cdef class Hedger:
+    cdef void request_sent(self, object exchange) noexcept
+    # true: it has seen to this, which is not the exchange's concern any more
+    cdef bint head_came(self, object exchange, Head head, const Framing* framing) noexcept
+    cdef bint interim_came(self, object exchange) noexcept
+    cdef bint try_failed(self, object exchange) noexcept
+    cdef void end(self) noexcept                        # the exchange is over
+
+cdef class HedgePlan:
+    cdef Hedger begin(self, object exchange)            # None: this request is not hedged
 
 # What a route with `hash` keeps requests together by.
 cdef class Hashing:

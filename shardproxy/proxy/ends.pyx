@@ -38,6 +38,9 @@ cdef class End(Timed):
     cdef void release(self) noexcept:
         pass
 
+    cdef void change_exchange(self, object exchange, int64_t deadline) noexcept:
+        pass
+
     cdef void send_interim(self, Head head) noexcept:
         pass
 
@@ -86,6 +89,28 @@ cdef class Retrier:
 
     cdef void end(self) noexcept:
         pass
+
+
+cdef class Hedger:
+    cdef void request_sent(self, object exchange) noexcept:
+        pass
+
+    cdef bint head_came(self, object exchange, Head head, const Framing* framing) noexcept:
+        return False
+
+    cdef bint interim_came(self, object exchange) noexcept:
+        return False
+
+    cdef bint try_failed(self, object exchange) noexcept:
+        return False
+
+    cdef void end(self) noexcept:
+        pass
+
+
+cdef class HedgePlan:
+    cdef Hedger begin(self, object exchange):
+        return None
 
 
 cdef class WaitingRoom(Timed):

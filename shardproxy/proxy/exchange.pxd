@@ -6,7 +6,7 @@ from shardproxy.http1.framing cimport Framing
 from shardproxy.http1.head cimport Head
 from shardproxy.http1.names cimport Method
 from shardproxy.http1.splice cimport RequestAdditions
-from .ends cimport End, Retrier, Source
+from .ends cimport End, Hedger, Retrier, Source
 from .timers cimport Timed
 from .process cimport Process
 from .runtime cimport ClusterRuntime, ListenerRuntime, RouteRuntime
@@ -22,6 +22,7 @@ cdef class Exchange:
     cdef Head request               # held to the end: it may have to be sent again
     cdef Framing framing            # of the request
     cdef Retrier retrier            # None where the route has no `retry`
+    cdef Hedger hedger              # None where the route has no `hedge`; its second try has the same
     cdef Timed place                # in the cluster's queue, while it waits there
     cdef int endpoint               # whose slot is reserved; -1 = none
     cdef bint is_request_done       # its last byte has come from the client
@@ -32,6 +33,7 @@ cdef class Exchange:
     cdef bint is_tunnel             # 101 was answered: bytes both ways, each half closed on its own
     cdef bint is_client_done        # of a tunnel: that half is closed
     cdef bint is_origin_done
+    cdef bint is_second             # beside another one of the same request: never waits in a queue or answers
     cdef bint is_over
     cdef int64_t idle_ns            # the longest silence of the response, or of the tunnel
     cdef list held                  # body pieces that came while connecting

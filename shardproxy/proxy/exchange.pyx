@@ -67,6 +67,8 @@ cdef class Exchange:
     cdef void proceed(self) noexcept:
         if self.route.retry is not None:
             self.retrier = self.route.retry.begin(self)  # warm: only where the route has one
+        if self.route.hedge is not None:
+            self.hedger = self.route.hedge.begin(self)  # warm: only where the route has one
         introduce(self.process, self.listener, self.route, self.request, self.framing.kind == BODY_NONE, self.peer,
                   self.request_id, &self.additions)
         self.choose_origin()
@@ -230,6 +232,8 @@ cdef class Exchange:
             self.send_held()
         if self.is_request_done:
             self.origin.finish()
+            if self.hedger is not None:
+                self.hedger.request_sent(self)
         else:
             self.client.resume()
 
@@ -237,11 +241,14 @@ cdef class Exchange:
         """No connection to the endpoint could be had."""
         if self.is_over:
             return
-        if fault == Fault.OVERFLOW and self.cluster.queue is not None and self.wait_for_connection():
+        if (fault == Fault.OVERFLOW and self.cluster.queue is not None and not self.is_second
+                and self.wait_for_connection()):
             return
         if fault != Fault.OVERFLOW:
             count(self.process.cells, self.cluster.slots[self.endpoint].unreached, 1)
             self.note_failure()
+        if self.hedger is not None and self.hedger.try_failed(self):
+            return
         if self.retrier is None or not self.retrier.after_fault(fault):
             self.refuse(fault, OVERFLOW_RETRY_S if fault == Fault.OVERFLOW else 0)
 
@@ -257,12 +264,16 @@ cdef class Exchange:
         return True
 
     cdef void interim_head(self, Head head) noexcept:
+        if self.hedger is not None and self.hedger.interim_came(self):
+            return
         if self.retrier is not None:
             self.retrier.settle()
         self.client.send_interim(head)
 
     # hot
     cdef void response_head(self, Head head, const Framing* framing) noexcept:
+        if self.hedger is not None and self.hedger.head_came(self, head, framing):
+            return
         if head.status >= 500:
             count(self.process.cells, self.cluster.slots[self.endpoint].errors, 1)
             self.tell_time(True)
@@ -315,6 +326,8 @@ cdef class Exchange:
             return
         count(self.process.cells, self.cluster.slots[self.endpoint].failures, 1)
         self.note_failure()
+        if self.hedger is not None and self.hedger.try_failed(self):
+            return
         if self.retrier is None or not self.retrier.after_fault(fault):
             self.refuse(fault, 0)
 
@@ -326,7 +339,8 @@ cdef class Exchange:
                 and is_idempotent(self.request.method))
 
     cdef void origin_blocked(self) noexcept:
-        self.client.pause()
+        if not self.is_second:
+            self.client.pause()
 
     cdef void origin_writable(self) noexcept:
         self.client.resume()
@@ -353,6 +367,8 @@ cdef class Exchange:
         self.account(fault)
         if self.retrier is not None:
             self.retrier.end()
+        if self.hedger is not None:
+            self.hedger.end()
         if self.route is not None and self.route.gate is not None:
             self.route.gate.leave(self)
         give_head(self.request)

@@ -9,7 +9,7 @@ from shardproxy.http1.head cimport HeadLimits
 from shardproxy.http1.paths cimport PathRules
 from shardproxy.routing.conditions cimport Conditions
 from shardproxy.routing.table cimport Table
-from .ends cimport Gate, Hashing, RetryPlan, Source, WaitingRoom
+from .ends cimport Gate, Hashing, HedgePlan, RetryPlan, Source, WaitingRoom
 
 cdef enum:
     UNLIMITED = -1
@@ -37,6 +37,7 @@ cdef class RouteRuntime:
     cdef Gate gate              # its rate limits, or None
     cdef int64_t timeout_ns     # request sent to response head
     cdef RetryPlan retry        # or None
+    cdef HedgePlan hedge        # or None
     cdef int priority           # class in the queue; 0 is served first
     cdef bytes priority_field   # the request's field that says otherwise, in lower case; or empty
     cdef Hashing hashing        # or None

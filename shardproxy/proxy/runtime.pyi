@@ -6,6 +6,7 @@ from shardproxy.balancing.runs import Runs
 from shardproxy.http1.forwarding import TrustedProxies
 from shardproxy.proxy.admission import LimitGate
 from shardproxy.proxy.hashing import HashPolicy
+from shardproxy.proxy.hedging import HedgePolicy
 from shardproxy.proxy.pool import EndpointPool
 from shardproxy.proxy.queue import Queue
 from shardproxy.proxy.retries import RetryPolicy
@@ -57,6 +58,7 @@ class RouteRuntime:
         priority_field: bytes = b"",
         hashing: HashPolicy | None = None,
         conditions: Conditions | None = None,
+        hedge: HedgePolicy | None = None,
     ) -> None: ...
 
 class ListenerRuntime:

@@ -47,11 +47,12 @@ cdef class ClusterRuntime:
 cdef class RouteRuntime:
     def __init__(self, ClusterRuntime cluster not None, Gate gate, int64_t timeout_ns, upgrades=(), RetryPlan retry=None,
                  int priority=0, bytes priority_field not None=b"", Hashing hashing=None,
-                 Conditions conditions=None):
+                 Conditions conditions=None, HedgePlan hedge=None):
         self.cluster = cluster
         self.gate = gate
         self.timeout_ns = timeout_ns
         self.retry = retry
+        self.hedge = hedge
         self.priority = priority
         self.hashing = hashing
         self.conditions = conditions

@@ -219,6 +219,10 @@ cdef class Upstream(Connection):
         if self.state != CONNECTING:
             self.abort()
 
+    cdef void change_exchange(self, object exchange, int64_t deadline) noexcept:
+        self.exchange = <Exchange>exchange
+        self.set_deadline(deadline)
+
     # hot
     cdef void release(self) noexcept:
         self.exchange = None

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from shardproxy.config import schema
 from shardproxy.limits.rates import RateLimit, RateLimits
 from shardproxy.proxy.admission import LimitGate
+from shardproxy.proxy.hedging import HedgePolicy
 from shardproxy.proxy.priority import CLASSES
 from shardproxy.proxy.retries import RetryBudget, RetryPolicy
 from shardproxy.proxy.runtime import RouteRuntime
@@ -44,6 +45,7 @@ class RouteBuilder:
             (route.priority_field or "").encode(),
             hash_policy(route),
             conditions(route.match, route.cluster),
+            hedge=self.hedge(route),
         )
 
     def retry(self, route: schema.Route) -> RetryPolicy | None:
@@ -63,6 +65,12 @@ class RouteBuilder:
             max_ns=retry.backoff.max or MOST_BACKOFFS * base,
             max_body=retry.max_body,
         )
+
+    def hedge(self, route: schema.Route) -> HedgePolicy | None:
+        if route.hedge is None:
+            return None
+        budget = self.retry_budget(self.configured[route.cluster])
+        return HedgePolicy(budget, after_ns=route.hedge.after, timeout_ns=route.timeout)
 
     def retry_budget(self, cluster: schema.Cluster) -> RetryBudget:
         slots, name = self.slots, cluster.name

@@ -99,6 +99,8 @@ KEYS = [
           "4: listeners[0].routes[0].retry.statuses: are used only if on has retriable-status"),
     Wrong("a back-off that shrinks", "cluster: app", "cluster: app, retry: {on: [5xx], backoff: {base: 1s, max: 20ms}}",
           "4: listeners[0].routes[0].retry.backoff.max: must not be less than base"),
+    Wrong("a hedge after the end", "cluster: app", "cluster: app, timeout: 1s, hedge: 1s",
+          "4: listeners[0].routes[0].hedge.after: must be less than the route's timeout"),
     Wrong("a reason to retry twice", "cluster: app", "cluster: app, retry: {on: [5xx, 5xx]}",
           "4: listeners[0].routes[0].retry.on[1]: the condition '5xx' is in this list twice"),
     Wrong("a retry budget above all", ENDPOINTS, ENDPOINTS + "\n    retry_budget: {percent: 120}",

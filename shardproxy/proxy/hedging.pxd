@@ -1,0 +1,28 @@
+# A second try of a request beside the first, when that one is slow: its plan for a route, and what one exchange has of it.
+from libc.stdint cimport int64_t
+
+from .ends cimport Hedger, HedgePlan
+from .exchange cimport Exchange
+from .retries cimport RetryBudget
+
+cdef class HedgePolicy(HedgePlan):
+    cdef RetryBudget budget
+    cdef double after_s
+    cdef int64_t timeout_ns     # of the route: both tries together
+
+cdef class Hedge(Hedger):
+    cdef HedgePolicy policy
+    cdef Exchange first         # the request's own; None when it is over
+    cdef Exchange second        # while there is one
+    cdef object handle          # of the loop's timer, until it is up
+    cdef bint was_sent          # the timer has been set: that happens once
+    cdef bint is_charged        # a place of the budget is taken
+
+    cdef void begin_second(self, int endpoint) noexcept
+    cdef void promote(self) noexcept
+    cdef void drop_second(self) noexcept
+    cdef void stop_waiting(self) noexcept
+    cdef void discharge(self) noexcept
+    cdef int64_t deadline(self) noexcept
+    cdef bint may_ask_another(self) noexcept
+    cdef int another(self) noexcept

@@ -1,0 +1,198 @@
+"""Asking a second endpoint when the first is slow (Dean and Barroso, The Tail at Scale, 2013: hedged requests).
+
+    sent ──(no head within `after`; budget, endpoint)──> second try beside the first
+                                                           │ a head comes      │ one of them fails
+                                                           v                   v
+                                     the other is reset, its place given back: one try goes on
+
+The second try is an exchange of its own up to its response's head; nobody but its connection knows it.  When it wins, the
+request's own exchange takes over its connection, its endpoint and its place, and goes on as if it had asked there.  Only
+requests without a body that may be run twice (RFC 9110 §9.2.2) are hedged, once each, and not where an upgrade is asked for.
+
+Cost: on a route with `hedge`, two objects and a timer of the loop for each such request; elsewhere, tests of a field.
+"""
+
+from libc.stdint cimport uint64_t
+
+from shardproxy.http1.faults cimport Fault
+from shardproxy.http1.framing cimport BODY_NONE, Framing
+from shardproxy.http1.head cimport Head
+from shardproxy.http1.names cimport is_idempotent
+from shardproxy.shm.clock cimport now_ns
+from shardproxy.shm.metrics cimport count
+
+cdef enum:
+    MASK_BITS = 64
+    NONE_CHOSEN = -1
+
+
+cdef class HedgePolicy(HedgePlan):
+    def __init__(self, RetryBudget budget not None, *, int64_t after_ns, int64_t timeout_ns):
+        self.budget = budget
+        self.after_s = after_ns / 1e9
+        self.timeout_ns = timeout_ns
+
+    cdef Hedger begin(self, object exchange):
+        cdef Exchange asking = <Exchange>exchange
+        cdef Hedge hedge
+        if asking.framing.kind != BODY_NONE or not is_idempotent(asking.request.method):
+            return None
+        hedge = Hedge.__new__(Hedge)
+        hedge.policy = self
+        hedge.first = asking
+        return hedge
+
+
+cdef class Hedge(Hedger):
+
+    def __repr__(self):
+        return f"<Hedge second={self.second is not None}>"
+
+    # What the exchanges say ----------------------------------------------------------------------------------------
+
+    cdef void request_sent(self, object exchange) noexcept:
+        """Of the first try only: further ones, and the second, are not hedged."""
+        if not self.was_sent:
+            self.was_sent = True
+            self.handle = self.first.process.loop.call_later(self.policy.after_s, self.ask_another)
+
+    cdef bint head_came(self, object exchange, Head head, const Framing* framing) noexcept:
+        """The first head wins, whatever its status: what becomes of it, such as a retry, is decided as ever."""
+        cdef Exchange first = self.first
+        self.stop_waiting()
+        if exchange is first:
+            self.drop_second()
+            return False
+        first.tell_time(False)
+        self.promote()
+        first.response_head(head, framing)
+        return True
+
+    cdef bint interim_came(self, object exchange) noexcept:
+        """A 1xx of the first settles the matter; of the second it is not passed on, since it may still lose."""
+        if exchange is not self.first:
+            return True
+        self.stop_waiting()
+        self.drop_second()
+        return False
+
+    cdef bint try_failed(self, object exchange) noexcept:
+        """One of two is left.  False: none is, so the exchange has failed."""
+        self.stop_waiting()
+        if exchange is not self.first:
+            self.drop_second()
+            return True
+        if self.second is None or self.second.origin is None or now_ns() >= self.deadline():
+            self.drop_second()
+            return False
+        self.promote()
+        return True
+
+    cdef void end(self) noexcept:
+        self.stop_waiting()
+        self.drop_second()
+        self.first = None
+
+    # Inside --------------------------------------------------------------------------------------------------------
+
+    def ask_another(self):
+        """The first has been slow.  Nobody is refused on account of a second try: without a free place there is none."""
+        cdef int endpoint
+        self.handle = None
+        if self.first is None or not self.may_ask_another() or not self.policy.budget.reserve():
+            return
+        self.is_charged = True
+        endpoint = self.another()
+        if endpoint >= 0:
+            self.begin_second(endpoint)
+        else:
+            self.discharge()
+
+    cdef bint may_ask_another(self) noexcept:
+        """Not before those who wait for a place, and not if the first try is over already, or is an upgrade."""
+        cdef Exchange first = self.first
+        return (not first.is_over and not first.is_answered and first.origin is not None
+                and first.additions.upgrade_len == 0
+                and (first.cluster.queue is None or not first.cluster.queue.is_busy()))
+
+    cdef int another(self) noexcept:
+        """With its place taken; negative when there is none but those that were asked."""
+        cdef Exchange first = self.first
+        cdef uint64_t tried = 0 if first.retrier is None else first.retrier.tried
+        cdef int endpoint
+        if first.endpoint < MASK_BITS:
+            tried |= <uint64_t>1 << first.endpoint
+        endpoint = first.cluster.balancing.choose_except(tried)
+        if endpoint == first.endpoint:
+            first.cluster.balancing.release(endpoint)
+            return NONE_CHOSEN
+        return endpoint
+
+    cdef void begin_second(self, int endpoint) noexcept:
+        """What it points to belongs to the first, which outlives it."""
+        cdef Exchange first = self.first
+        cdef Exchange second = Exchange.__new__(Exchange)
+        second.process, second.listener, second.route = first.process, first.listener, first.route
+        second.cluster, second.client, second.peer = first.cluster, first.client, first.peer
+        second.request, second.framing, second.additions = first.request, first.framing, first.additions
+        second.started_ns, second.idle_ns = first.started_ns, first.idle_ns
+        second.is_request_done, second.is_second = True, True
+        second.hedger = self
+        self.second = second
+        second.take(endpoint)
+        if second.origin is not None:
+            second.origin.flush()
+
+    cdef void promote(self) noexcept:
+        """The first exchange leaves its endpoint, and goes on at that of the second."""
+        cdef Exchange first = self.first
+        cdef Exchange second = self.second
+        cdef int64_t deadline = self.deadline()
+        if first.origin is not None:
+            first.origin.reset(Fault.OK)
+        if first.is_sent:
+            count(first.process.cells, first.cluster.slots[first.endpoint].requests, 1)
+        if first.retrier is not None and first.endpoint < MASK_BITS:
+            first.retrier.tried |= <uint64_t>1 << first.endpoint
+        first.give_endpoint_back()
+        first.origin, first.endpoint, first.sent_ns = second.origin, second.endpoint, second.sent_ns
+        first.is_sent = second.is_sent
+        second.origin, second.endpoint, second.is_sent = None, NONE_CHOSEN, False
+        first.origin.change_exchange(first, deadline)
+        if first.is_client_blocked:
+            first.origin.pause()
+        self.drop_second()
+
+    cdef void drop_second(self) noexcept:
+        """It has lost, failed, or given all it had to the first."""
+        cdef Exchange second = self.second
+        if second is None:
+            return
+        self.second = None
+        second.is_over = True
+        if second.origin is not None:
+            second.origin.reset(Fault.OK)
+            second.origin = None
+        if second.is_sent:
+            count(second.process.cells, second.cluster.slots[second.endpoint].requests, 1)
+        if second.endpoint >= 0:
+            second.give_endpoint_back()
+        second.request = None
+        second.hedger = None
+        self.discharge()
+
+    cdef int64_t deadline(self) noexcept:
+        """Of the answer, whoever gives it: by the clock of the first try."""
+        if self.first.retrier is not None:
+            return self.first.retrier.answer_deadline(now_ns())
+        return self.first.sent_ns + self.policy.timeout_ns
+
+    cdef void discharge(self) noexcept:
+        if self.is_charged:
+            self.is_charged = False
+            self.policy.budget.give_back()
+
+    cdef void stop_waiting(self) noexcept:
+        if self.handle is not None:
+            self.handle.cancel()
+            self.handle = None
