@@ -67,7 +67,6 @@ cdef class RetryPlan:
 
 # What a route with `hedge` gives to an exchange: it may make a second try beside the first, as an exchange of its own.
 cdef class Hedger:
-    cdef void request_sent(self, object exchange) noexcept
     # true: it has seen to this, which is not the exchange's concern any more
     cdef bint head_came(self, object exchange, Head head, const Framing* framing) noexcept
     cdef bint interim_came(self, object exchange) noexcept
@@ -75,7 +74,7 @@ cdef class Hedger:
     cdef void end(self) noexcept                        # the exchange is over
 
 cdef class HedgePlan:
-    cdef Hedger begin(self, object exchange)            # None: this request is not hedged
+    cdef Hedger begin(self, object exchange)            # it is sent; None: this request is not hedged
 
 # What a route with `hash` keeps requests together by.
 cdef class Hashing:

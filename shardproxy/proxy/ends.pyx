@@ -92,9 +92,6 @@ cdef class Retrier:
 
 
 cdef class Hedger:
-    cdef void request_sent(self, object exchange) noexcept:
-        pass
-
     cdef bint head_came(self, object exchange, Head head, const Framing* framing) noexcept:
         return False
 

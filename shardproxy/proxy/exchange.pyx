@@ -67,8 +67,6 @@ cdef class Exchange:
     cdef void proceed(self) noexcept:
         if self.route.retry is not None:
             self.retrier = self.route.retry.begin(self)  # warm: only where the route has one
-        if self.route.hedge is not None:
-            self.hedger = self.route.hedge.begin(self)  # warm: only where the route has one
         introduce(self.process, self.listener, self.route, self.request, self.framing.kind == BODY_NONE, self.peer,
                   self.request_id, &self.additions)
         self.choose_origin()
@@ -232,8 +230,8 @@ cdef class Exchange:
             self.send_held()
         if self.is_request_done:
             self.origin.finish()
-            if self.hedger is not None:
-                self.hedger.request_sent(self)
+            if self.route.hedge is not None and self.hedger is None:
+                self.hedger = self.route.hedge.begin(self)  # warm: only where the route has one
         else:
             self.client.resume()
 

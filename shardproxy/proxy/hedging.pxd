@@ -15,7 +15,6 @@ cdef class Hedge(Hedger):
     cdef Exchange first         # the request's own; None when it is over
     cdef Exchange second        # while there is one
     cdef object handle          # of the loop's timer, until it is up
-    cdef bint was_sent          # the timer has been set: that happens once
     cdef bint is_charged        # a place of the budget is taken
 
     cdef void begin_second(self, int endpoint) noexcept

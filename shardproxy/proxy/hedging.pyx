@@ -33,6 +33,7 @@ cdef class HedgePolicy(HedgePlan):
         self.timeout_ns = timeout_ns
 
     cdef Hedger begin(self, object exchange):
+        """Only the first try is hedged: one that follows, or stands beside it, has its Hedge already."""
         cdef Exchange asking = <Exchange>exchange
         cdef Hedge hedge
         if asking.framing.kind != BODY_NONE or not is_idempotent(asking.request.method):
@@ -40,6 +41,7 @@ cdef class HedgePolicy(HedgePlan):
         hedge = Hedge.__new__(Hedge)
         hedge.policy = self
         hedge.first = asking
+        hedge.handle = asking.process.loop.call_later(self.after_s, hedge.ask_another)
         return hedge
 
 
@@ -49,12 +51,6 @@ cdef class Hedge(Hedger):
         return f"<Hedge second={self.second is not None}>"
 
     # What the exchanges say ----------------------------------------------------------------------------------------
-
-    cdef void request_sent(self, object exchange) noexcept:
-        """Of the first try only: further ones, and the second, are not hedged."""
-        if not self.was_sent:
-            self.was_sent = True
-            self.handle = self.first.process.loop.call_later(self.policy.after_s, self.ask_another)
 
     cdef bint head_came(self, object exchange, Head head, const Framing* framing) noexcept:
         """The first head wins, whatever its status: what becomes of it, such as a retry, is decided as ever."""
