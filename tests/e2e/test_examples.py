@@ -62,3 +62,9 @@ def test_sticky(tmp_path: Path) -> None:
             homes[numbers[body]] += 1
             assert {get(running, Cookie=cookie)[0] for _ in range(3)} == {body}
         assert set(homes) == {1, 2, 3}
+
+
+def test_mirrored(tmp_path: Path) -> None:
+    with example("mirrored", tmp_path) as (running, numbers, _):
+        assert {numbers[get(running)[0]] for _ in range(150)} == {1, 2}
+        assert 0 < running.stats()["clusters"]["next"]["mirrored"] < 60
