@@ -24,6 +24,8 @@ def subsets_have_endpoints(config: Config) -> Iterator[Finding]:
             yield from _names((*path, "subset"), route.subset)
             if route.subset_fallback == "any" and not route.subset:
                 yield (*path, "subset_fallback"), "is used only with subset"
+            if route.subset and route.cluster is None:
+                yield (*path, "subset"), "is used only with cluster"
             if route.subset and route.cluster in clusters:
                 yield from _subset((*path, "subset"), route, clusters[route.cluster])
 

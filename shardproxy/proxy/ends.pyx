@@ -47,6 +47,9 @@ cdef class End(Timed):
     cdef void reply(self, int fault, int64_t retry_after_s) noexcept:
         pass
 
+    cdef void answer(self, bytes head, bytes body) noexcept:
+        pass
+
     cdef bytes announce(self, int version):
         return b""
 
@@ -117,6 +120,9 @@ cdef class WaitingRoom(Timed):
     cdef bint enter(self, object exchange) noexcept:
         return False
 
+    cdef bint enter_again(self, object exchange) noexcept:
+        return False
+
     cdef void leave(self, object place) noexcept:
         pass
 
@@ -148,4 +154,26 @@ cdef class Gate:
         return True
 
     cdef void leave(self, object exchange) noexcept:
+        pass
+
+
+cdef class Action:
+    cdef bint begin(self, object exchange) noexcept:
+        return True
+
+    cdef void edit_request(self, object exchange) noexcept:
+        pass
+
+    cdef void edit_response(self, object exchange, Head head) noexcept:
+        pass
+
+
+cdef class Copy:
+    cdef void keep(self, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept:
+        pass
+
+    cdef void complete(self) noexcept:
+        pass
+
+    cdef void forget(self) noexcept:
         pass

@@ -6,7 +6,7 @@ from shardproxy.http1.framing cimport Framing
 from shardproxy.http1.head cimport Head
 from shardproxy.http1.names cimport Method
 from shardproxy.http1.splice cimport RequestAdditions
-from .ends cimport End, Hedger, Retrier, Source
+from .ends cimport Copy, End, Hedger, Retrier, Source
 from .timers cimport Timed
 from .process cimport Process
 from .runtime cimport ClusterRuntime, ListenerRuntime, RouteRuntime
@@ -21,6 +21,8 @@ cdef class Exchange:
     cdef End origin                 # None while connecting and when it is lost
     cdef Head request               # held to the end: it may have to be sent again
     cdef Framing framing            # of the request
+    cdef Copy copy                  # for the route's mirror, until the request is complete; or None
+    cdef bint is_shadow             # it is such a copy: nobody waits for it, and it does not count as a request
     cdef Retrier retrier            # None where the route has no `retry`
     cdef Hedger hedger              # None where the route has no `hedge`; its second try has the same
     cdef Timed place                # in the cluster's queue, while it waits there
@@ -41,6 +43,7 @@ cdef class Exchange:
     cdef int64_t sent_ns
     cdef int64_t response_bytes     # of the body, so far
     cdef object delayed             # what holds a request that its route's gate lets through later, or None
+    cdef bytes request_lines        # what additions.lines points into, or None
     cdef bytes reply_lines          # fields of our own reply beside the usual ones, or None
     cdef bytes extra_lines          # fields that the response gets beside the origin's, whole lines, or None
     cdef uint64_t hash_key          # if has_hash_key: what the route's `hash` has found
@@ -75,9 +78,9 @@ cdef class Exchange:
     cdef void origin_writable(self) noexcept
     # inside
     cdef void proceed(self) noexcept
+    cdef void answer_locally(self, int status, bytes head, bytes body) noexcept
     cdef void choose_origin(self) noexcept
     cdef int pick(self) noexcept
-    cdef bint wait_for_connection(self) noexcept
     cdef void take(self, int endpoint) noexcept
     cdef void give_endpoint_back(self) noexcept
     cdef void tell_time(self, bint failed) noexcept

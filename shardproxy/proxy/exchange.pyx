@@ -65,11 +65,22 @@ cdef class Exchange:
 
     # hot
     cdef void proceed(self) noexcept:
+        if self.route.action is not None and not self.route.action.begin(self):
+            return
         if self.route.retry is not None:
             self.retrier = self.route.retry.begin(self)  # warm: only where the route has one
         introduce(self.process, self.listener, self.route, self.request, self.framing.kind == BODY_NONE, self.peer,
                   self.request_id, &self.additions)
+        if self.route.action is not None:
+            self.route.action.edit_request(self)
         self.choose_origin()
+
+    cdef void answer_locally(self, int status, bytes head, bytes body) noexcept:
+        """What the route says is the response; no endpoint is asked."""
+        self.is_answered = True
+        count(self.process.cells, self.process.slots.responses[min(status // 100, 5)], 1)
+        self.client.answer(head, body)
+        self.finish(Fault.OK)
 
     cdef bint begin_connect(self) noexcept:
         """A tunnel by CONNECT (RFC 9110 §9.3.6): only where the route allows it, and without a body."""
@@ -137,6 +148,8 @@ cdef class Exchange:
 
     # hot
     cdef void request_body(self, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept:
+        if self.copy is not None:
+            self.copy.keep(data, at, size)
         if self.origin is not None:
             if self.retrier is not None:
                 self.retrier.keep(data, at, size)
@@ -159,6 +172,8 @@ cdef class Exchange:
 
     cdef void request_end(self) noexcept:
         self.is_request_done = True
+        if self.copy is not None:
+            self.copy.complete()
         if self.retrier is not None:
             self.retrier.request_ended()
         if self.origin is not None:
@@ -239,8 +254,7 @@ cdef class Exchange:
         """No connection to the endpoint could be had."""
         if self.is_over:
             return
-        if (fault == Fault.OVERFLOW and self.cluster.queue is not None and not self.is_second
-                and self.wait_for_connection()):
+        if fault == Fault.OVERFLOW and self.cluster.queue is not None and self.cluster.queue.enter_again(self):
             return
         if fault != Fault.OVERFLOW:
             count(self.process.cells, self.cluster.slots[self.endpoint].unreached, 1)
@@ -249,17 +263,6 @@ cdef class Exchange:
             return
         if self.retrier is None or not self.retrier.after_fault(fault):
             self.refuse(fault, OVERFLOW_RETRY_S if fault == Fault.OVERFLOW else 0)
-
-    cdef bint wait_for_connection(self) noexcept:
-        """The cluster is at its max_connections: the place at the endpoint is for who has a connection."""
-        if self.is_sent:
-            count(self.process.cells, self.cluster.slots[self.endpoint].requests, 1)
-            self.is_sent = False
-        self.give_endpoint_back()
-        if not self.cluster.queue.enter(self):
-            return False
-        self.cluster.queue.beg()
-        return True
 
     cdef void interim_head(self, Head head) noexcept:
         if self.hedger is not None and self.hedger.interim_came(self):
@@ -280,7 +283,10 @@ cdef class Exchange:
         if self.retrier is not None and self.retrier.after_head(head):
             return
         self.is_answered = True
-        count(self.process.cells, self.process.slots.responses[min(head.status // 100, 5)], 1)
+        if self.route.action is not None:
+            self.route.action.edit_response(self, head)
+        if not self.is_shadow:
+            count(self.process.cells, self.process.slots.responses[min(head.status // 100, 5)], 1)
         self.client.send_head(head, framing)
         if framing.kind == BODY_TUNNEL:
             self.is_tunnel = True
@@ -337,8 +343,7 @@ cdef class Exchange:
                 and is_idempotent(self.request.method))
 
     cdef void origin_blocked(self) noexcept:
-        if not self.is_second:
-            self.client.pause()
+        self.client.pause()
 
     cdef void origin_writable(self) noexcept:
         self.client.resume()
@@ -357,14 +362,16 @@ cdef class Exchange:
     # hot
     cdef void finish(self, int fault) noexcept:
         """The single exit: slot back, numbers written, ends released.  Runs once."""
-        cdef End client = self.client
-        cdef End origin = self.origin
+        cdef End client = self.client, origin = self.origin
         if self.is_over:
             return
         self.is_over = True
         self.account(fault)
         if self.retrier is not None:
             self.retrier.end()
+        if self.copy is not None:
+            self.copy.forget()
+            self.copy = None
         if self.hedger is not None:
             self.hedger.end()
         if self.route is not None and self.route.gate is not None:
@@ -385,9 +392,9 @@ cdef class Exchange:
     # hot
     cdef void account(self, int fault) noexcept:
         cdef Process process = self.process
-        if not self.is_tunnel:
+        if not self.is_tunnel and not self.is_shadow:
             observe_ns(process.cells, process.slots.request_time, now_ns() - self.started_ns)
         if self.is_sent:
             count(process.cells, self.cluster.slots[self.endpoint].requests, 1)
-        if fault != Fault.OK:
+        if fault != Fault.OK and not self.is_shadow:
             count(process.cells, process.slots.faults[fault], 1)

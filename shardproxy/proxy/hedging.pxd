@@ -6,7 +6,7 @@ from .exchange cimport Exchange
 from .retries cimport RetryBudget
 
 cdef class HedgePolicy(HedgePlan):
-    cdef RetryBudget budget
+    cdef dict budgets           # by cluster, of those that the route may lead to
     cdef double after_s
     cdef int64_t timeout_ns     # of the route: both tries together
 
@@ -15,12 +15,13 @@ cdef class Hedge(Hedger):
     cdef Exchange first         # the request's own; None when it is over
     cdef Exchange second        # while there is one
     cdef object handle          # of the loop's timer, until it is up
-    cdef bint is_charged        # a place of the budget is taken
+    cdef RetryBudget charged    # whose place is taken, or None
 
     cdef void begin_second(self, int endpoint) noexcept
     cdef void promote(self) noexcept
     cdef void drop_second(self) noexcept
     cdef void stop_waiting(self) noexcept
+    cdef bint charge(self) noexcept
     cdef void discharge(self) noexcept
     cdef int64_t deadline(self) noexcept
     cdef bint may_ask_another(self) noexcept

@@ -27,8 +27,8 @@ cdef enum:
 
 
 cdef class HedgePolicy(HedgePlan):
-    def __init__(self, RetryBudget budget not None, *, int64_t after_ns, int64_t timeout_ns):
-        self.budget = budget
+    def __init__(self, dict budgets not None, *, int64_t after_ns, int64_t timeout_ns):
+        self.budgets = budgets
         self.after_s = after_ns / 1e9
         self.timeout_ns = timeout_ns
 
@@ -36,7 +36,7 @@ cdef class HedgePolicy(HedgePlan):
         """Only the first try is hedged: one that follows, or stands beside it, has its Hedge already."""
         cdef Exchange asking = <Exchange>exchange
         cdef Hedge hedge
-        if asking.framing.kind != BODY_NONE or not is_idempotent(asking.request.method):
+        if asking.is_shadow or asking.framing.kind != BODY_NONE or not is_idempotent(asking.request.method):
             return None
         hedge = Hedge.__new__(Hedge)
         hedge.policy = self
@@ -95,9 +95,8 @@ cdef class Hedge(Hedger):
         """The first has been slow.  Nobody is refused on account of a second try: without a free place there is none."""
         cdef int endpoint
         self.handle = None
-        if self.first is None or not self.may_ask_another() or not self.policy.budget.reserve():
+        if self.first is None or not self.may_ask_another() or not self.charge():
             return
-        self.is_charged = True
         endpoint = self.another()
         if endpoint >= 0:
             self.begin_second(endpoint)
@@ -173,6 +172,7 @@ cdef class Hedge(Hedger):
             count(second.process.cells, second.cluster.slots[second.endpoint].requests, 1)
         if second.endpoint >= 0:
             second.give_endpoint_back()
+        second.client.resume()  # in case its endpoint did not take the request
         second.request = None
         second.hedger = None
         self.discharge()
@@ -183,10 +183,16 @@ cdef class Hedge(Hedger):
             return self.first.retrier.answer_deadline(now_ns())
         return self.first.sent_ns + self.policy.timeout_ns
 
+    cdef bint charge(self) noexcept:
+        cdef RetryBudget budget = self.policy.budgets[self.first.cluster.name]
+        if budget.reserve():
+            self.charged = budget
+        return self.charged is not None
+
     cdef void discharge(self) noexcept:
-        if self.is_charged:
-            self.is_charged = False
-            self.policy.budget.give_back()
+        if self.charged is not None:
+            self.charged.give_back()
+            self.charged = None
 
     cdef void stop_waiting(self) noexcept:
         if self.handle is not None:

@@ -140,6 +140,20 @@ cdef class Queue(WaitingRoom):
         self.serve(exchange.cluster.balancing)
         return True
 
+    cdef bint enter_again(self, object asker) noexcept:
+        """The cluster is at its max_connections: the place at the endpoint is for who has a connection."""
+        cdef Exchange exchange = <Exchange>asker
+        if exchange.is_second:
+            return False
+        if exchange.is_sent:
+            count(self.metric_cells, exchange.cluster.slots[exchange.endpoint].requests, 1)
+            exchange.is_sent = False
+        exchange.give_endpoint_back()
+        if not self.enter(exchange):
+            return False
+        self.beg()
+        return True
+
     cdef void leave(self, object place) noexcept:
         cdef Waiter waiter = <Waiter>place
         waiter.stop_timer()

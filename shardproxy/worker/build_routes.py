@@ -14,6 +14,7 @@ from shardproxy.proxy.runtime import RouteRuntime
 from shardproxy.routing.compile import conditions
 from shardproxy.shm import names
 from shardproxy.shm.slots import Slots
+from shardproxy.worker.build_actions import action_of
 from shardproxy.worker.build_balancing import hash_policy
 from shardproxy.worker.build_subsets import SubsetBuilder
 from shardproxy.worker.snapshot import Worksite
@@ -36,7 +37,7 @@ class RouteBuilder:
         gate = LimitGate(RateLimits(chosen, self.site.metrics)) if chosen else None
         upgrades = [protocol.lower().encode() for protocol in route.upgrade]
         return RouteRuntime(
-            self.subsets.among(route.cluster, route),
+            None if route.cluster is None else self.subsets.among(route.cluster, route),
             gate,
             route.timeout,
             upgrades,
@@ -44,17 +45,18 @@ class RouteBuilder:
             CLASSES.index(route.priority),
             (route.priority_field or "").encode(),
             hash_policy(route),
-            conditions(route.match, route.cluster),
-            hedge=self.hedge(route),
+            conditions(route.match, repr(route.cluster or route.clusters)),
+            action_of(route, self.subsets.whole, self.site, self.slots),
+            self.hedge(route),
         )
 
     def retry(self, route: schema.Route) -> RetryPolicy | None:
         retry = route.retry
         if retry is None:
             return None
-        base = retry.backoff.base
+        base, split = retry.backoff.base, [one.cluster for one in route.clusters]
         return RetryPolicy(
-            self.retry_budget(self.configured[route.cluster]),
+            None if route.cluster is None else self.retry_budget(self.configured[route.cluster]),
             retry.on,
             statuses=retry.statuses,
             headers=retry.headers,
@@ -64,13 +66,15 @@ class RouteBuilder:
             base_ns=base,
             max_ns=retry.backoff.max or MOST_BACKOFFS * base,
             max_body=retry.max_body,
+            budgets={name: self.retry_budget(self.configured[name]) for name in split} if split else None,
         )
 
     def hedge(self, route: schema.Route) -> HedgePolicy | None:
         if route.hedge is None:
             return None
-        budget = self.retry_budget(self.configured[route.cluster])
-        return HedgePolicy(budget, after_ns=route.hedge.after, timeout_ns=route.timeout)
+        clusters = [one.cluster for one in route.clusters] or [route.cluster or ""]
+        budgets = {name: self.retry_budget(self.configured[name]) for name in clusters}
+        return HedgePolicy(budgets, after_ns=route.hedge.after, timeout_ns=route.timeout)
 
     def retry_budget(self, cluster: schema.Cluster) -> RetryBudget:
         slots, name = self.slots, cluster.name

@@ -78,17 +78,6 @@ KEYS = [
           "7: clusters[0].dns.max_ttl: must not be less than min_ttl"),
     Wrong("retries after nothing", "cluster: app", "cluster: app, retry: {attempts: 2}",
           "4: listeners[0].routes[0].retry.on: is missing"),
-    Wrong("retriable headers that are not used", "cluster: app", "cluster: app, retry: {on: [reset], headers: [x]}",
-          "4: listeners[0].routes[0].retry.headers: are used only if on has retriable-headers"),
-    Wrong("retriable headers that are not named", "cluster: app", "cluster: app, retry: {on: [retriable-headers]}",
-          "4: listeners[0].routes[0].retry: retriable-headers needs headers, such as headers: [X-Retry-Me]"),
-    Wrong("a retriable header twice", "cluster: app",
-          "cluster: app, retry: {on: [retriable-headers], headers: [X-Retry, x-retry]}",
-          "4: listeners[0].routes[0].retry.headers[1]: the field 'x-retry' is in this list twice"),
-    Wrong("a retriable header of two words", "cluster: app",
-          "cluster: app, retry: {on: [retriable-headers], headers: [X Retry]}",
-          "4: listeners[0].routes[0].retry.headers[0]: 'X Retry' cannot stand in a header field; "
-          "write one word of letters, digits, '-', '.' and '_'"),
     Wrong("retries after an unknown word", "cluster: app", "cluster: app, retry: {on: [4xx]}",
           "4: listeners[0].routes[0].retry.on[0]: "
           "'4xx' is not 5xx, connect-failure, gateway-error, refused, reset, retriable-headers or retriable-status; "
@@ -99,8 +88,6 @@ KEYS = [
           "4: listeners[0].routes[0].retry.statuses: are used only if on has retriable-status"),
     Wrong("a back-off that shrinks", "cluster: app", "cluster: app, retry: {on: [5xx], backoff: {base: 1s, max: 20ms}}",
           "4: listeners[0].routes[0].retry.backoff.max: must not be less than base"),
-    Wrong("a hedge after the end", "cluster: app", "cluster: app, timeout: 1s, hedge: 1s",
-          "4: listeners[0].routes[0].hedge.after: must be less than the route's timeout"),
     Wrong("a reason to retry twice", "cluster: app", "cluster: app, retry: {on: [5xx, 5xx]}",
           "4: listeners[0].routes[0].retry.on[1]: the condition '5xx' is in this list twice"),
     Wrong("a retry budget above all", ENDPOINTS, ENDPOINTS + "\n    retry_budget: {percent: 120}",
@@ -370,6 +357,14 @@ CROSS_CHECKS = [
     Wrong("same path prefix twice", ROUTE, ROUTE.replace("prefix: /", "path_prefix: /a")
           + ROUTE.replace("prefix: /", "path_prefix: /a/"),
           "5: listeners[0].routes[1].match: can never win: all that it matches goes to routes[0] before it"),
+    Wrong("route that does nothing", "cluster: app}", "timeout: 5s}",
+          "4: listeners[0].routes[0]: needs cluster, clusters, redirect or response"),
+    Wrong("field that the proxy writes", "cluster: app}", "cluster: app, request_headers: {remove: [Host]}}",
+          "4: listeners[0].routes[0].request_headers.remove[0]: Host is written by the proxy itself"),
+    Wrong("unknown variable", "cluster: app}",
+          "cluster: app, response_headers: {add: [{name: A, value: '{user}'}]}}",
+          "4: listeners[0].routes[0].response_headers.add[0].value: there is no {user}; there are {client_ip}, "
+          "{request_id}, {host}, {path}, {method}, {scheme}, {cluster}, {status}"),
     Wrong("protocol twice on a route", "cluster: app", "cluster: app, upgrade: [websocket, WebSocket]",
           "4: listeners[0].routes[0].upgrade[1]: the protocol 'websocket' is in this list twice"),
 ]  # fmt: skip
