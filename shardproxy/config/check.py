@@ -23,6 +23,7 @@ from shardproxy.config.check_limits import (
     routes_have_few_limits,
 )
 from shardproxy.config.check_routes import every_route_can_win, matches, matches_say_one_thing, retries_make_sense
+from shardproxy.config.check_stores import stores_can_be_used
 from shardproxy.config.findings import Finding, known, repeated, twice
 from shardproxy.config.places import Path
 from shardproxy.config.schema import Config
@@ -89,6 +90,7 @@ _CHECKS: tuple[Callable[[Config], Iterator[Finding]], ...] = (
     keys_are_of_use,
     costs_can_be_met,
     routes_have_few_limits,
+    stores_can_be_used,
     endpoints_have_one_source,
     health_checks_can_be_made,
     queues_can_fill,

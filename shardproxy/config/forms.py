@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from shardproxy.config import units
+from shardproxy.config import stores, units
 
 MAX_NAME = 64
 MAX_HOST = 253
@@ -196,5 +196,6 @@ NETWORK = Form(
 USER = Form("user", parse_user, str, f"^{_USER}$", ("proxy", "proxy:www-data"))
 FILE = Form("file", parse_file, str, "^/", ("/run/shardproxy.pid",))
 STATUSES = Form("statuses", parse_statuses, str, f"^{_STATUSES}$", ("200", "200-299"))
+STORE = Form("store", stores.parse_store, str, r"^redis://.+:[0-9]+(/[0-9]+)?$", ("redis://10.0.0.9:6379/0",))
 TEXT = Form("text", parse_text, str, r"^.*$", ("ok",))
 TOKEN = Form("token", parse_token, str, f"^{_TOKEN}$", ("edge-1",))
