@@ -196,6 +196,6 @@ NETWORK = Form(
 USER = Form("user", parse_user, str, f"^{_USER}$", ("proxy", "proxy:www-data"))
 FILE = Form("file", parse_file, str, "^/", ("/run/shardproxy.pid",))
 STATUSES = Form("statuses", parse_statuses, str, f"^{_STATUSES}$", ("200", "200-299"))
-STORE = Form("store", stores.parse_store, str, r"^redis://.+:[0-9]+(/[0-9]+)?$", ("redis://10.0.0.9:6379/0",))
+STORE = Form("store", stores.parse_store, str, r"^redis://.+:[0-9]+(/[0-9]+)?$", ("redis://10.0.0.9:6379", "redis://redis.internal:6379/1"))
 TEXT = Form("text", parse_text, str, r"^.*$", ("ok",))
 TOKEN = Form("token", parse_token, str, f"^{_TOKEN}$", ("edge-1",))
