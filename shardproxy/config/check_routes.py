@@ -7,18 +7,32 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from shardproxy.config.findings import Finding, repeated
+from shardproxy.config.matches import beginning, is_conditional, kinds_of
 from shardproxy.config.places import Path
 from shardproxy.config.schema import Config, Listener, Match, Retry
 
+VALUE_TESTS = ("exact", "prefix", "suffix", "contains", "regex")
 _MOST_NAMED = 3  # routes in one sentence
 
 
 def matches_say_one_thing(config: Config) -> Iterator[Finding]:
     for path, match in matches(config):
-        if match.prefix is None and match.path is None:
+        kinds = kinds_of(match)
+        if not kinds:
             yield path, "needs prefix or path, such as prefix: /"
-        if match.prefix is not None and match.path is not None:
-            yield path, "has both prefix and path; leave one of them out"
+        if len(kinds) > 1:
+            yield path, f"has both {kinds[0]} and {kinds[1]}; leave one of them out"
+        if match.share is not None and match.share.header and match.share.cookie:
+            yield (*path, "share"), "has both header and cookie; leave one of them out"
+        yield from _values(path, match)
+
+
+def _values(path: Path, match: Match) -> Iterator[Finding]:
+    for where in ("headers", "query", "cookies"):
+        for index, one in enumerate(getattr(match, where)):
+            tests = [test for test in VALUE_TESTS if getattr(one, test) is not None]
+            if len(tests) > 1:
+                yield (*path, where, index), f"has both {tests[0]} and {tests[1]}; write it twice, with one each"
 
 
 def every_route_can_win(config: Config) -> Iterator[Finding]:
@@ -58,8 +72,9 @@ def _losers(path: Path, listener: Listener) -> Iterator[Finding]:
         winners = {taken[host].winner(route.match) for host in hosts}
         if None not in winners:
             yield (*path, index, "match"), f"can never win: all that it matches goes to {_routes(winners)} before it"
-        for host in hosts:
-            taken[host].add(route.match, index)
+        if not is_conditional(route.match):
+            for host in hosts:
+                taken[host].add(route.match, index)
 
 
 def _routes(winners: set[int | None]) -> str:
@@ -85,11 +100,24 @@ class _Taken:
             self.lengths.add(len(match.prefix))
         elif match.path is not None:
             self.paths.setdefault(match.path, index)
+        elif match.path_prefix is not None:
+            self.paths.setdefault(match.path_prefix.rstrip("/"), index)
+            start = match.path_prefix.rstrip("/") + "/"
+            self.prefixes.setdefault(start, index)
+            self.lengths.add(len(start))
 
     def winner(self, match: Match) -> int | None:
         """The earliest route that takes all that `match` would; cost: the number of different prefix lengths."""
-        start = match.path or match.prefix or ""
+        if match.path_prefix is None:
+            start = match.path or match.prefix or beginning(match)
+            return self.covering(start, is_path=match.path is not None)
+        whole = match.path_prefix.rstrip("/")
+        both = self.covering(whole, is_path=True), self.covering(whole + "/", is_path=False)
+        return None if both[0] is None or both[1] is None else max(both[0], both[1])
+
+    def covering(self, start: str, *, is_path: bool) -> int | None:
+        """The earliest route that takes this path, or everything that begins so."""
         found = [self.prefixes.get(start[:length]) for length in self.lengths]
-        if match.prefix is None:
+        if is_path:
             found.append(self.paths.get(start))
         return min((index for index in found if index is not None), default=None)

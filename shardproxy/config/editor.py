@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from shardproxy.config.plain import plain
+from shardproxy.config.matches import PATH_KINDS
 from shardproxy.config.schema import Cluster, Config, Match
 from shardproxy.config.shapes import (
     Choice,
@@ -46,7 +47,7 @@ def _definition(group: Group, definitions: dict[str, Any]) -> dict[str, Any]:
         "additionalProperties": False,
     }
     if group.struct is Match:
-        schema["oneOf"] = [{"required": ["prefix"]}, {"required": ["path"]}]
+        schema["oneOf"] = [{"required": [kind]} for kind in PATH_KINDS]
     if group.struct is Cluster:
         schema["oneOf"] = [{"required": [key]} for key in ("endpoints", "endpoints_file", "dns")]
     return schema

@@ -13,16 +13,19 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+import re2
+
 from shardproxy.config import stores, units
 
 MAX_NAME = 64
 MAX_HOST = 253
 MAX_PATH = 4096
 MAX_SUBSTRING = 1024
+MAX_PARAMETERS = 8
 
 _NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
 _LABELS = r"[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)*"
-_HOST = rf"(\*\.)?{_LABELS}|\[[0-9a-fA-F:.]+\]"
+_HOST = rf"(\*\.)?{_LABELS}|{_LABELS}\.\*|\[[0-9a-fA-F:.]+\]"
 _PATH = r"/([A-Za-z0-9\-._~!$&'()*+,;=:@/]|%[0-9A-Fa-f]{2})*"
 _USER = r"[A-Za-z0-9_][A-Za-z0-9_.-]*\$?(:[A-Za-z0-9_][A-Za-z0-9_.-]*)?"
 _STATUSES = r"([1-5][0-9]{2})(-([1-5][0-9]{2}))?"
@@ -66,7 +69,7 @@ def parse_listener_name(text: str) -> str:
 
 
 def parse_host(text: str) -> str:
-    """`api.example.com`, `*.example.com` (any host that ends in it) or an IP address, without a port; lower case."""
+    """`api.example.com`, `*.example.com` (any that ends so), `api.*` (any that begins so) or an IP address; no port."""
     if len(text) > MAX_HOST or not re.fullmatch(_HOST, text):
         raise ValueError(f"{text!r} is not a host; write api.example.com or *.example.com, without a port")
     return text.lower()
@@ -81,6 +84,52 @@ def parse_path(text: str) -> str:
     if not re.fullmatch(_PATH, text):
         raise ValueError(f"{text!r} has a character that no path of a request has; percent-encode it, such as %20")
     return text
+
+
+def parse_template(text: str) -> str:
+    """A path in which `{name}` stands for any one segment: `/users/{id}/posts`."""
+    names = re.findall(r"\{([^}]*)\}", text)
+    for name in names:
+        if not re.fullmatch(_NAME, name):
+            raise ValueError(f"{{{name}}} has no name that can be used; write {{id}}")
+        if names.count(name) > 1:
+            raise ValueError(f"{{{name}}} is there twice; give each its own name")
+    if len(names) > MAX_PARAMETERS:
+        raise ValueError(f"a template has at most {MAX_PARAMETERS} names in braces, this one has {len(names)}")
+    whole = re.sub(r"(?<=/)\{[^}]*\}(?=/|$)", "x", text)
+    if "{" in whole or "}" in whole:
+        raise ValueError(f"{text!r} needs braces around whole segments: /users/{{id}}")
+    parse_path(whole)
+    return text
+
+
+def parse_pattern(text: str) -> str:
+    """A regular expression in RE2's syntax (which has no back references), at most 1024 characters."""
+    if len(text) > MAX_SUBSTRING:
+        raise ValueError(f"a pattern has at most {MAX_SUBSTRING} characters, this one has {len(text)}")
+    try:
+        re2.compile(text.encode())
+    except re2.error as error:
+        reason = error.args[0].decode() if isinstance(error.args[0], bytes) else error.args[0]
+        raise ValueError(f"{text!r} is not a pattern: {reason}") from None
+    return text
+
+
+def parse_share(text: str) -> int:
+    """A share in percent, to 0.0001, as millionths: `5%`, `0.5%`."""
+    found = re.fullmatch(r"([0-9]{1,3})(\.([0-9]{1,4}))?%", text)
+    if not found:
+        raise ValueError(f"{text!r} is not a share; write 5% or 0.5%")
+    millionths = int(found[1]) * 10_000 + int((found[3] or "").ljust(4, "0"))
+    if not 0 < millionths <= 1_000_000:
+        raise ValueError("a share is more than 0% and at most 100%")
+    return millionths
+
+
+def write_share(millionths: int) -> str:
+    """The shortest exact form."""
+    whole, rest = divmod(millionths, 10_000)
+    return f"{whole}.{rest:04}".rstrip("0").rstrip(".") + "%"
 
 
 def parse_token(text: str) -> str:
@@ -189,6 +238,9 @@ NAME = Form("name", parse_name, str, f"^{_NAME}$", ("app",))
 LISTENER_NAME = Form("name", parse_listener_name, str, f"^({_NAME}|{_ADDRESS})$", ("web",))
 HOST = Form("host", parse_host, str, f"^({_HOST})$", ("api.example.com", "*.example.com"))
 PATH = Form("path", parse_path, str, f"^{_PATH}$", ("/", "/v1/"))
+TEMPLATE = Form("template", parse_template, str, "^/", ("/users/{id}",))
+PATTERN = Form("pattern", parse_pattern, str, ".*", ("/v[0-9]+/.*",))
+SHARE = Form("share", parse_share, write_share, r"^[0-9]{1,3}(\.[0-9]{1,4})?%$", ("5%", "0.5%"))
 PROTOCOL = Form("protocol", parse_protocol, str, f"^{_TOKEN}$", ("websocket",))
 NETWORK = Form(
     "network", parse_network, str, r"^[0-9a-fA-F:.]+(/[0-9]{1,3})?$", ("10.0.0.0/8", "192.0.2.1/32", "2001:db8::/32")

@@ -104,8 +104,11 @@ and `$${` stands for `${`. Inside `{ }` and `[ ]`, put such a value in quotes.
 | rate | a number per `s`, `m` or `h`: `1000/s`, `20/m`, `5/h` |
 | address | `127.0.0.1:8080`, `[::1]:8080` or `unix:/run/app.sock`; host names are not looked up |
 | name | up to 64 letters, digits, `_`, `.` and `-`, a letter or digit first |
-| host | `api.example.com`, without a port; or `*.example.com`, which is every host that ends in `.example.com` |
+| host | `api.example.com`, without a port; `*.example.com`: all that end so; `api.*`: all that begin so |
 | path | as it stands in a request: begins with `/`, percent-encoded, without a query |
+| template | a path in which `{name}` stands for any one segment: `/users/{id}/posts` |
+| pattern | a regular expression in the syntax of RE2, in quotes where it has braces: `/v[0-9]+/.*` |
+| share | percent, to 0.0001: `5%`, `0.5%` |
 | protocol | one word of the `Upgrade` field, such as `websocket`; `h2c` is refused |
 | network | addresses in CIDR notation: `10.0.0.0/8`, `2001:db8::/32`; an address alone stands for itself |
 | user | a user, or a user and a group: `proxy`, `proxy:www-data` |

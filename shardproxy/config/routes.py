@@ -6,12 +6,12 @@ from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta
 
+from shardproxy.config.matches import Match
 from shardproxy.config.words import (
     KIB,
     MILLISECOND,
     SECOND,
     Duration,
-    Host,
     Name,
     Path,
     Protocol,
@@ -21,23 +21,6 @@ from shardproxy.config.words import (
     Words,
     says,
 )
-
-
-class Match(Words, frozen=True, kw_only=True):
-    """Which requests a route takes: exactly one of `prefix` and `path`, and any of `hosts`."""
-
-    later: ClassVar[frozenset[str]] = frozenset({"methods", "headers", "query", "cookies"})
-
-    hosts: Annotated[
-        tuple[Host, ...],
-        says("Hosts, exact or as `*.example.com`.", otherwise="any host", least=1),
-    ] = ()
-    prefix: Annotated[
-        Path | None, says("The path begins with this, compared byte by byte.", otherwise="needs `path`")
-    ] = None
-    path: Annotated[Path | None, says("The path is exactly this, without the query.", otherwise="needs `prefix`")] = (
-        None
-    )
 
 
 class Backoff(Words, frozen=True, kw_only=True):

@@ -24,10 +24,10 @@ from shardproxy.config.limits import LimitKey as LimitKey
 from shardproxy.config.limits import LimitOverride as LimitOverride
 from shardproxy.config.limits import RateLimit as RateLimit
 from shardproxy.config.limits import burst_of as burst_of
+from shardproxy.config.matches import Match as Match
 from shardproxy.config.routes import Backoff as Backoff
 from shardproxy.config.routes import HashCookie as HashCookie
 from shardproxy.config.routes import HashKey as HashKey
-from shardproxy.config.routes import Match as Match
 from shardproxy.config.routes import Retry as Retry
 from shardproxy.config.routes import Route as Route
 from shardproxy.config.units import Address

@@ -72,7 +72,6 @@ cdef class Exchange:
     cdef void origin_blocked(self) noexcept
     cdef void origin_writable(self) noexcept
     # inside
-    cdef int find_route(self) noexcept
     cdef void proceed(self) noexcept
     cdef void choose_origin(self) noexcept
     cdef int pick(self) noexcept

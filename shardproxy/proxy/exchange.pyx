@@ -22,6 +22,7 @@ from shardproxy.http1.head cimport give_head
 from shardproxy.http1.names cimport METHOD_CONNECT, is_idempotent
 from shardproxy.shm.clock cimport now_ns
 from shardproxy.shm.metrics cimport count, observe_ns
+from .finding cimport find_route
 from .introduction cimport introduce, normalized
 from .priority cimport rank_of
 
@@ -42,7 +43,7 @@ cdef class Exchange:
     # hot
     cdef void begin(self) noexcept:
         """The head is there, framed and valid; `client`, `request`, `framing` and `peer` are set."""
-        cdef int index, fault = Fault.OK
+        cdef int fault = Fault.OK
         count(self.process.cells, self.process.slots.requests, 1)
         self.started_ns = now_ns()
         self.idle_ns = self.listener.stream_idle_ns
@@ -52,11 +53,10 @@ cdef class Exchange:
             if fault != Fault.OK:
                 self.refuse(fault, 0)
                 return
-        index = self.find_route()
-        if index < 0:
+        self.route = find_route(self.request, self.path, self.peer, self.listener)
+        if self.route is None:
             self.refuse(Fault.NO_ROUTE, 0)
             return
-        self.route = <RouteRuntime>PyList_GET_ITEM(self.listener.routes, index)
         self.cluster = self.route.cluster
         if self.request.method == METHOD_CONNECT and not self.begin_connect():
             return
@@ -70,16 +70,6 @@ cdef class Exchange:
         introduce(self.process, self.listener, self.route, self.request, self.framing.kind == BODY_NONE, self.peer,
                   self.request_id, &self.additions)
         self.choose_origin()
-
-    # hot
-    cdef int find_route(self) noexcept:
-        cdef Head head = self.request
-        if self.path is not None:
-            return self.listener.table.find(head.base + head.host, head.host_len,
-                                            PyBytes_AS_STRING(self.path), PyBytes_GET_SIZE(self.path))
-        if head.path_len == 0 or head.base[head.path] == b'*':
-            return self.listener.table.find(head.base + head.host, head.host_len, b"/", 1)
-        return self.listener.table.find(head.base + head.host, head.host_len, head.base + head.path, head.path_len)
 
     cdef bint begin_connect(self) noexcept:
         """A tunnel by CONNECT (RFC 9110 §9.3.6): only where the route allows it, and without a body."""

@@ -7,6 +7,7 @@ from shardproxy.http1.forwarding cimport TrustedProxies
 from shardproxy.http1.grammar cimport text
 from shardproxy.http1.head cimport HeadLimits
 from shardproxy.http1.paths cimport PathRules
+from shardproxy.routing.conditions cimport Conditions
 from shardproxy.routing.table cimport Table
 from .ends cimport Gate, Hashing, RetryPlan, Source, WaitingRoom
 
@@ -32,6 +33,7 @@ cdef class ClusterRuntime:
 
 cdef class RouteRuntime:
     cdef readonly ClusterRuntime cluster
+    cdef Conditions conditions  # beyond host and path, or None
     cdef Gate gate              # its rate limits, or None
     cdef int64_t timeout_ns     # request sent to response head
     cdef RetryPlan retry        # or None

@@ -9,6 +9,7 @@ from shardproxy.proxy.hashing import HashPolicy
 from shardproxy.proxy.pool import EndpointPool
 from shardproxy.proxy.queue import Queue
 from shardproxy.proxy.retries import RetryPolicy
+from shardproxy.routing.conditions import Conditions
 from shardproxy.routing.table import Table
 
 class EndpointMetrics(NamedTuple):
@@ -40,7 +41,8 @@ class ClusterRuntime:
 class RouteRuntime:
     """A route: its cluster, its gate (rate limits), and how long the response head may take (ns), what may be
     tunnelled, what is tried again, and who is served first when all is full: class 0, or what a field of the request
-    says (`shardproxy.proxy.priority.CLASSES`); and what requests are kept together by.
+    says (`shardproxy.proxy.priority.CLASSES`); what requests are kept together by; and what it asks
+    for beyond host and path.
     """
 
     cluster: ClusterRuntime
@@ -54,6 +56,7 @@ class RouteRuntime:
         priority: int = 0,
         priority_field: bytes = b"",
         hashing: HashPolicy | None = None,
+        conditions: Conditions | None = None,
     ) -> None: ...
 
 class ListenerRuntime:

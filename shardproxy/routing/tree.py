@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from os.path import commonprefix
 from typing import TYPE_CHECKING
@@ -12,42 +12,51 @@ if TYPE_CHECKING:
 
 ANY_HOST = b""  # the group of routes that name no host
 NO_ROUTE = 2**31 - 1  # an order that every route's is below
+SEGMENT = None  # a piece of a path that is any one segment, not empty
+
+
+@dataclass(slots=True)
+class Orders:
+    """The routes that end at a node, in order, up to the first that takes every request that comes so far."""
+
+    orders: list[int] = field(default_factory=list)
+    is_closed: bool = False
+
+    def add(self, order: int, *, is_conditional: bool) -> None:
+        if not self.is_closed:
+            self.orders.append(order)
+            self.is_closed = not is_conditional
 
 
 @dataclass(slots=True)
 class Tree:
-    """A node: the bytes on the way to it, and the orders of the first routes that end here."""
+    """A node: the bytes on the way to it, the routes whose prefix ends here, and those whose path does.
+
+    `wild` is the node behind any one segment.
+    """
 
     label: bytes = b""
-    prefix_order: int = NO_ROUTE
-    exact_order: int = NO_ROUTE
+    prefixes: Orders = field(default_factory=Orders)
+    paths: Orders = field(default_factory=Orders)
     children: dict[int, Tree] = field(default_factory=dict)
+    wild: Tree | None = None
 
-    def add(self, path: bytes, order: int, *, is_prefix: bool) -> None:
-        node = self._descend(path)
-        if is_prefix:
-            node.prefix_order = min(node.prefix_order, order)
-        else:
-            node.exact_order = min(node.exact_order, order)
-
-    def first_covering(self, path: bytes, *, is_prefix: bool) -> int:
-        """The order of the first route that takes all that this one would; the route itself must have been added."""
-        nodes = list(self._way(path))
-        covering = min(node.prefix_order for node in nodes)
-        return covering if is_prefix else min(covering, nodes[-1].exact_order)
+    def add(self, path: Iterable[bytes | None], order: int, *, is_prefix: bool, is_conditional: bool) -> None:
+        """`path` is in pieces: bytes, and `SEGMENT` between them."""
+        node = self
+        for piece in path:
+            node = node._behind_any_segment() if piece is SEGMENT else node._descend(piece)
+        ends = node.prefixes if is_prefix else node.paths
+        ends.add(order, is_conditional=is_conditional)
 
     def in_order(self) -> list[Tree]:
-        """The nodes below this one."""
+        """The nodes below this one, but for `wild`."""
         return [self.children[byte] for byte in sorted(self.children)]
 
-    def _way(self, path: bytes) -> Iterator[Tree]:
-        """The nodes from here to that of `path`, which is in the tree."""
-        node, at = self, 0
-        yield node
-        while at < len(path):
-            node = node.children[path[at]]
-            at += len(node.label)
-            yield node
+    def _behind_any_segment(self) -> Tree:
+        if self.wild is None:
+            self.wild = Tree()
+        return self.wild
 
     def _descend(self, path: bytes) -> Tree:
         """The node of `path`, made if it is not there."""
@@ -74,17 +83,24 @@ class Tree:
 def group_by_host(entries: Iterable[Entry]) -> dict[bytes, Tree]:
     """A tree for each host that a route names; routes without hosts are those of `ANY_HOST`."""
     groups: dict[bytes, Tree] = {}
-    for order, (hosts, path, is_prefix) in enumerate(entries):
-        for host in hosts or (ANY_HOST,):
-            groups.setdefault(host, Tree()).add(path, order, is_prefix=is_prefix)
+    for order, entry in enumerate(entries):
+        for host in entry.hosts or (ANY_HOST,):
+            tree = groups.setdefault(host, Tree())
+            for path in entry.paths:
+                tree.add(path.pieces, order, is_prefix=path.is_prefix, is_conditional=entry.is_conditional)
     return groups
 
 
-def breadth_first(roots: Iterable[Tree]) -> tuple[list[Tree], list[int]]:
-    """All nodes, the roots first and the children of each as neighbours; and where each one's children begin."""
+def breadth_first(roots: Iterable[Tree]) -> tuple[list[Tree], list[int], list[int]]:
+    """All nodes, the roots first and the children of each as neighbours; where each one's children begin; and which
+    is the one behind any segment, -1 for none."""
     nodes = list(roots)
     first_child: list[int] = []
+    wild: list[int] = []
     for node in nodes:  # grows while it is walked
         first_child.append(len(nodes))
         nodes.extend(node.in_order())
-    return nodes, first_child
+        wild.append(-1 if node.wild is None else len(nodes))
+        if node.wild is not None:
+            nodes.append(node.wild)
+    return nodes, first_child, wild

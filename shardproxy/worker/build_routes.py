@@ -10,6 +10,7 @@ from shardproxy.proxy.admission import LimitGate
 from shardproxy.proxy.priority import CLASSES
 from shardproxy.proxy.retries import RetryBudget, RetryPolicy
 from shardproxy.proxy.runtime import ClusterRuntime, RouteRuntime
+from shardproxy.routing.compile import conditions
 from shardproxy.shm import names
 from shardproxy.shm.slots import Slots
 from shardproxy.worker.build_balancing import hash_policy
@@ -41,6 +42,7 @@ class RouteBuilder:
             CLASSES.index(route.priority),
             (route.priority_field or "").encode(),
             hash_policy(route),
+            conditions(route.match, route.cluster),
         )
 
     def retry(self, route: schema.Route) -> RetryPolicy | None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from shardproxy.config.matches import literal_prefix
 from shardproxy.config.schema import Match, Route
-from shardproxy.routing.compile import compile_routes, shadowed
+from shardproxy.routing.compile import compile_routes
 
 
 def prefix(path: str, *hosts: str) -> Route:
@@ -25,27 +26,27 @@ def test_the_tables_indices_are_those_of_the_routes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("routes", "expected"),
+    ("pattern", "literal"),
     [
-        ([], []),
-        ([prefix("/a"), prefix("/")], []),
-        ([prefix("/"), prefix("/a")], [(1, 0)]),
-        ([prefix("/a"), prefix("/a")], [(1, 0)]),
-        ([prefix("/"), exact("/a")], [(1, 0)]),
-        ([exact("/a"), exact("/a")], [(1, 0)]),
-        ([exact("/a"), prefix("/a")], []),
-        ([prefix("/v1"), prefix("/v1x")], [(1, 0)]),
-        ([prefix("/a"), prefix("/"), prefix("/b"), exact("/a/b")], [(2, 1), (3, 0)]),
-        ([prefix("/"), prefix("/", "a.example")], []),
-        ([prefix("/", "a.example"), prefix("/a")], []),
-        ([prefix("/", "*.example"), prefix("/", "a.example")], []),
-        ([prefix("/", "a.example", "b.example"), prefix("/x", "b.example")], [(1, 0)]),
-        ([prefix("/", "a.example"), prefix("/x", "a.example", "b.example")], []),
-        ([prefix("/", "b.example"), prefix("/", "a.example"), prefix("/x", "a.example", "b.example")], [(2, 1)]),
-        ([prefix("/", "A.example"), prefix("/", "a.example")], [(1, 0)]),
+        ("/v1/.*", "/v1/"),
+        ("/v1?", "/v"),
+        ("/v1*", "/v"),
+        ("/v1{2}", "/v"),
+        ("/v1+", "/v1"),
+        ("^/a", "/a"),
+        ("/a|/b", ""),
+        ("(?i)/a", ""),
+        (r"/a\.b", "/a"),
+        ("/a[0-9]", "/a"),
     ],
 )
-def test_a_route_is_shadowed_when_earlier_ones_take_all_it_could(
-    routes: list[Route], expected: list[tuple[int, int]]
-) -> None:
-    assert shadowed(routes) == expected
+def test_a_pattern_is_found_by_what_it_begins_with(pattern: str, literal: str) -> None:
+    assert literal_prefix(pattern) == literal
+
+
+def test_a_path_prefix_ends_at_a_segment() -> None:
+    for written in ("/api", "/api/"):
+        table = compile_routes([Route(match=Match(path_prefix=written), cluster="app")])
+        assert [table.match(b"", path) for path in (b"/api", b"/api/", b"/api/x", b"/apix")] == [0, 0, 0, -1]
+    everything = compile_routes([Route(match=Match(path_prefix="/"), cluster="app")])
+    assert [everything.match(b"", path) for path in (b"/", b"/x")] == [0, 0]

@@ -6,17 +6,17 @@ import random
 
 import pytest
 
-from shardproxy.routing.table import Entry, Table
+from shardproxy.routing.table import Entry, Path, Table
 
 NOWHERE = -1
 
 
 def prefix(path: bytes, *hosts: bytes) -> Entry:
-    return Entry(hosts, path, is_prefix=True)
+    return Entry(hosts, (Path((path,), is_prefix=True),))
 
 
 def exact(path: bytes, *hosts: bytes) -> Entry:
-    return Entry(hosts, path, is_prefix=False)
+    return Entry(hosts, (Path((path,), is_prefix=False),))
 
 
 def test_an_empty_table_matches_nothing() -> None:
@@ -168,10 +168,53 @@ def test_the_nodes_visited_depend_on_the_path_not_on_the_number_of_routes(routes
 def test_ten_thousand_routes_are_all_found() -> None:
     entries = [prefix(b"/%d/" % number) if number % 2 else exact(b"/%d" % number) for number in range(10_000)]
     table = Table(entries)
-    assert [table.match(b"any.example", entry.path) for entry in entries] == list(range(10_000))
+    assert [table.match(b"any.example", entry.paths[0].pieces[0] or b"") for entry in entries] == list(range(10_000))
+
+
+def template(*pieces: bytes | None) -> Entry:
+    return Entry((), (Path(pieces, is_prefix=False),))
+
+
+def test_any_segment_takes_one_that_is_not_empty() -> None:
+    table = Table([template(b"/users/", None, b"/posts"), template(b"/users/", None)])
+    assert table.match(b"", b"/users/7/posts") == 0
+    assert table.match(b"", b"/users/7") == 1
+    for path in (b"/users/", b"/users//posts", b"/users/7/", b"/users/7/8/posts", b"/users/7/postsx"):
+        assert table.match(b"", path) == NOWHERE
+
+
+def test_a_template_and_a_path_follow_the_order() -> None:
+    assert Table([template(b"/u/", None), exact(b"/u/me")]).match(b"", b"/u/me") == 0
+    assert Table([exact(b"/u/me"), template(b"/u/", None)]).match(b"", b"/u/me") == 0
+    assert Table([exact(b"/u/me"), template(b"/u/", None)]).match(b"", b"/u/mex") == 1
+    assert Table([exact(b"/u/me/x"), template(b"/u/", None, b"/y")]).match(b"", b"/u/me/y") == 1
+
+
+def test_a_hundred_thousand_templates_are_told_apart_by_what_stands_behind_the_segment() -> None:
+    table = Table([template(b"/", None, b"/%d" % number) for number in range(100_000)])
+    assert [table.match(b"", b"/x/%d" % number) for number in (0, 17, 99_999)] == [0, 17, 99_999]
+
+
+def test_a_host_that_begins_so_comes_after_all_that_end_so_and_before_any() -> None:
+    table = Table([prefix(b"/"), prefix(b"/", b"api.*"), prefix(b"/", b"api.v1.*"), prefix(b"/", b"*.test")])
+    hosts = (b"api.test", b"api.example", b"api.v1.example", b"api", b"xapi.a")
+    assert [table.match(host, b"/") for host in hosts] == [3, 1, 2, 0, 0]
+
+
+def test_routes_that_ask_for_more_are_followed_by_the_next_that_covers_the_path() -> None:
+    def asking(entry: Entry) -> Entry:
+        return Entry(entry.hosts, entry.paths, is_conditional=True)
+
+    table = Table([
+        asking(prefix(b"/a")), prefix(b"/b"), asking(exact(b"/a/x")), asking(prefix(b"/", b"h.test")), prefix(b"/a"),
+        prefix(b"/"),
+    ])  # fmt: skip
+    assert table.matches(b"", b"/a/x") == [0, 2, 4, 5]
+    assert table.matches(b"h.test", b"/a/x") == [3, 0, 2, 4, 5]
+    assert table.matches(b"h.test", b"/c") == [3, 5]
 
 
 def test_the_representation_tells_the_size() -> None:
     table = Table([prefix(b"/a", b"x", b"*.y"), prefix(b"/")])
-    assert repr(table) == "<Table nodes=6 hosts=1 wildcards=1>"
+    assert repr(table) == "<Table nodes=6 hosts=1 suffixes=1 prefixes=0>"
     assert table.node_count == 6
