@@ -76,6 +76,7 @@ class RedisStore:
             socket_connect_timeout=TRIP_S,
             retry=Retry(NoBackoff(), 0),  # who leases twice because an answer is late loses tokens
             max_connections=1,
+            protocol=2,  # 3 is not known to Redis 5
         )
         self._script = ""
 
