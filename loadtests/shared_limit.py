@@ -87,10 +87,10 @@ def measure(failure: str) -> None:
         store.wait_until(lambda: _listens(redis))
         for port, admin in zip(ports, admins, strict=True):
             file = folder / f"{port}.yaml"
-            numbers = {"port": port, "admin": admin, "origin": origin, "redis": redis, "rate": RATE, "burst": BURST}
-            file.write_text(CONFIGURATION.format(**numbers, failure=failure))
-            command = [SHARDPROXY.binary(), "-m", "shardproxy", "run", str(file)]
-            stack.enter_context(Running(f"proxy {port}", command, None, folder / f"{port}.log"))
+            ends = {"port": port, "admin": admin, "origin": origin, "redis": redis}
+            file.write_text(CONFIGURATION.format(**ends, rate=RATE, burst=BURST, failure=failure))
+            run = [SHARDPROXY.binary(), "-m", "shardproxy", "run", str(file)]
+            stack.enter_context(Running(f"proxy {port}", run, None, folder / f"{port}.log"))
         store.wait_until(lambda: all(count(admin) for admin in admins))
         show(failure, *press(ports, admins, store.pid))
 
@@ -122,7 +122,8 @@ def show(failure: str, counts: Sequence[Count], told: Sequence[str]) -> None:
     ideal = RATE * (last.at_s - first.at_s) + BURST
     admitted = last.admitted - first.admitted
     print(f"until it stopped: {admitted} admitted, {ideal:.0f} ideal: {100 * (admitted / ideal - 1):+.2f} %")
-    print("slowest request: " + ", ".join(re.findall(r"Latency +[\d.]+\w+ +[\d.]+\w+ +(\S+)", " ".join(told))), flush=True)
+    slowest = re.findall(r"Latency +[\d.]+\w+ +[\d.]+\w+ +(\S+)", " ".join(told))
+    print("slowest request: " + ", ".join(slowest), flush=True)
 
 
 def _listens(port: int) -> bool:

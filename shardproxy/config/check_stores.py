@@ -18,6 +18,8 @@ def stores_can_be_used(config: Config) -> Iterator[Finding]:
     for number, limit in enumerate(config.rate_limits):
         if limit.store is not None:
             yield from _stored(("rate_limits", number), limit)
+        elif limit.store_password_file is not None:
+            yield ("rate_limits", number, "store_password_file"), "is for limits with a store"
 
 
 def _stored(path: Path, limit: RateLimit) -> Iterator[Finding]:

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta
 
-from shardproxy.config.words import Count, Duration, Name, Rate, Size, StoreAddress, Text, Token, Words, says
+from shardproxy.config.words import Count, Duration, File, Name, Rate, Size, StoreAddress, Text, Token, Words, says
 
 MOST_KEYS = 1 << 24
 
@@ -79,6 +79,10 @@ class RateLimit(Words, frozen=True, kw_only=True):
             "A Redis or Valkey: the limit holds over all machines that share it. Not with `key` or `delay`.",
             otherwise="it holds on this machine",
         ),
+    ] = None
+    store_password_file: Annotated[
+        File | None,
+        says("A file whose first line is the store's password; read for every connection.", otherwise="no password"),
     ] = None
     on_store_failure: Annotated[
         Literal["local", "open", "closed"],

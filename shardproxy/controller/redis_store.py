@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from pathlib import Path
 from typing import NamedTuple
 
 from redis.asyncio import Redis
@@ -64,28 +65,36 @@ class Grant(NamedTuple):
 
 
 class RedisStore:
-    """One connection to a store, made when it is needed. Every call ends within `TRIP_S`, or raises `StoreLost`."""
+    """One connection to a store, from `open` on. Every call ends within `TRIP_S`, or raises `StoreLost`."""
 
-    def __init__(self, store: Store, machine: str) -> None:
+    def __init__(self, store: Store, machine: str, password_file: str | None = None) -> None:
+        self._store = store
         self._machine = machine
-        self._client = Redis(
-            host=store.host,
-            port=store.port,
-            db=store.database,
+        self._password_file = password_file
+        self._client: Redis | None = None
+        self._script = ""
+
+    def _connection(self) -> Redis:
+        return Redis(
+            host=self._store.host,
+            port=self._store.port,
+            db=self._store.database,
+            password=None if self._password_file is None else first_line(self._password_file),
             socket_timeout=TRIP_S,
             socket_connect_timeout=TRIP_S,
             retry=Retry(NoBackoff(), 0),  # who leases twice because an answer is late loses tokens
             max_connections=1,
             protocol=2,  # 3 is not known to Redis 5
         )
-        self._script = ""
 
     async def open(self) -> None:
         """Until the store has answered.
 
         Without it, a lease that lies in a stopped store would be granted later, to nobody.
         """
+        await self.close()
         try:
+            self._client = self._connection()
             async with asyncio.timeout(TRIP_S):
                 self._script = str(await self._client.script_load(SCRIPT))
         except (RedisError, OSError) as error:
@@ -94,6 +103,7 @@ class RedisStore:
 
     async def lease(self, limit: str, held: int, wanted: int, rate: float, burst: int) -> Grant:
         """Give `held` tokens of a limit back (below 0: pay them) and get up to `wanted`, or a few if there are some."""
+        assert self._client is not None, "open() comes first"
         key = KEY % limit
         arguments = (self._machine, held, wanted, repr(1e6 / rate), burst)
         try:
@@ -107,8 +117,18 @@ class RedisStore:
         return Grant(int(given), int(left), int(machines))
 
     async def close(self) -> None:
-        with suppress(RedisError, OSError):
-            await self._client.aclose()
+        client, self._client = self._client, None
+        if client is not None:
+            with suppress(RedisError, OSError):
+                await client.aclose()
+
+
+def first_line(file: str) -> str:
+    """Of a file that is small.  Raises `StoreLost`."""
+    try:
+        return Path(file).read_text(encoding="utf-8").split("\n", 1)[0].rstrip("\r")
+    except (OSError, UnicodeDecodeError) as error:
+        raise StoreLost(f"its password cannot be read: {error}") from None
 
 
 def sentence(error: Exception) -> str:

@@ -45,6 +45,7 @@ class Subject:
 
     name: str
     store: Store
+    password_file: str | None
     on_failure: str
     rate: float
     burst: int
@@ -66,8 +67,8 @@ class Syncing:
     bucket: Bucket
     demand: Demand = field(default_factory=Demand)
     asked: int = 0
-    was_lost: bool = True
-    is_told: bool = False
+    is_known: bool = False  # that it is shared, or that it is not: what the log has said last
+    is_missed: bool = False
 
     async def run(self) -> None:
         from shardproxy.controller.redis_store import StoreLost
@@ -81,7 +82,6 @@ class Syncing:
                     self._mourn(str(lost))
                 except Exception:  # whatever it is, the limit must come back
                     logger.exception("the rate limit %s cannot be shared", self.subject.name)
-                    self.was_lost = True
                 await asyncio.sleep(AGAIN_S)
         finally:
             await self.store.close()
@@ -90,8 +90,7 @@ class Syncing:
         await self.store.open()
         while True:
             await self._trip()
-            if self.was_lost:
-                self._rejoice()
+            self._rejoice()
             await asyncio.sleep(TRIP_EVERY_S * random.uniform(1 - JITTER, 1 + JITTER))
 
     async def _trip(self) -> None:
@@ -118,7 +117,7 @@ class Syncing:
     def _owed(self, now_ns: int) -> int:
         """What this machine has taken from its own bucket while the store did not answer: it pays that to all."""
         is_local = self.subject.on_failure == "local" and now_ns >= self.words.load(self.subject.until)
-        return int(self.bucket.burst - self.bucket.tokens(now_ns)) if is_local and self.is_told else 0
+        return int(self.bucket.burst - self.bucket.tokens(now_ns)) if is_local and self.is_missed else 0
 
     def _follow(self, left: int, now_ns: int) -> None:
         """The machine's own bucket shows what is left for all, and goes on from there when it has to stand in."""
@@ -129,16 +128,17 @@ class Syncing:
             self.bucket.give_back(-surplus)
 
     def _mourn(self, why: str) -> None:
-        self.was_lost = True
-        if not self.is_told:
-            self.is_told = True
-            subject = self.subject
+        """Once, and not for a store that comes back in time."""
+        subject = self.subject
+        if not self.is_missed and time.monotonic_ns() >= self.words.load(subject.until):
+            self.is_known = self.is_missed = True
             what = (subject.name, subject.on_failure, subject.store, why)
             logger.warning("the rate limit %s is %s now, since %s does not answer: %s", *what)
 
     def _rejoice(self) -> None:
-        self.was_lost = self.is_told = False
-        logger.info("the rate limit %s is shared by %s", self.subject.name, self.subject.store)
+        if self.is_missed or not self.is_known:
+            logger.info("the rate limit %s is shared by %s", self.subject.name, self.subject.store)
+        self.is_known, self.is_missed = True, False
 
 
 class SharedLimits:
@@ -163,7 +163,8 @@ class SharedLimits:
         from shardproxy.controller.redis_store import RedisStore  # an extra, which only those have who need it
 
         bucket = Bucket(self._buckets, subject.bucket, subject.rate, subject.burst)
-        return Syncing(subject, RedisStore(subject.store, self._machine), self._words, self._metrics, bucket)
+        store = RedisStore(subject.store, self._machine, subject.password_file)
+        return Syncing(subject, store, self._words, self._metrics, bucket)
 
     def stop(self) -> None:
         """Lease nothing from now on; who follows goes on with what is at hand."""
@@ -177,6 +178,7 @@ def subject_of(limit: RateLimit, store: Store, slots: Slots) -> Subject:
     return Subject(
         name=limit.name,
         store=store,
+        password_file=limit.store_password_file,
         on_failure=limit.on_store_failure,
         rate=limit.rate,
         burst=burst_of(limit),

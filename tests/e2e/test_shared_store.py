@@ -105,6 +105,24 @@ def test_without_the_store_no_request_waits_and_the_configuration_says_what_hold
         assert running.log.count("does not answer") == 1
 
 
+def test_a_reload_and_a_hot_restart_keep_what_is_leased(tmp_path: Path, server: RedisServer, origin: str) -> None:
+    with ExitStack() as stack:
+        (running,) = machines(stack, tmp_path, origin, server, "closed", 1)
+        file = tmp_path / f"proxy-{running.port}.yaml"
+        file.write_text(file.read_text().replace(f"rate: {RATE}/s", f"rate: {2 * RATE}/s"))
+        for number, word in enumerate((signal.SIGHUP, signal.SIGUSR2), 2):
+            running.process.send_signal(word)
+            eventually(lambda number=number: running.stats()["version"] == number, "the new configuration")  # type: ignore[misc]
+            running.await_idle()
+            started = time.monotonic()
+            tally = asyncio.run(press(running.port, clients=CLIENTS, seconds=2, pause_s=PAUSE_S))
+            took = time.monotonic() - started
+            admitted = tally.with_status(200)
+            print(f"{word.name}: admitted {admitted} of {tally.total}")
+            assert 0.95 * 2 * RATE * took <= admitted <= 1.05 * 2 * RATE * took + BURST
+            assert store(running)["machines"] == 1
+
+
 def test_while_the_store_is_lost_and_found_again_no_request_waits(
     tmp_path: Path, server: RedisServer, origin: str
 ) -> None:

@@ -54,6 +54,7 @@ def test_what_is_no_store_is_refused(text: str) -> None:
         ("rate: 8/s, store: 'redis://h:1'", []),
         ("rate: 8/s, store: 'redis://h:1', key: client_ip", [f"{PLACE}.store: is for limits without a key"]),
         ("rate: 8/s, store: 'redis://h:1', delay: 1s", [f"{PLACE}.delay: is for limits without a store"]),
+        ("rate: 8/s, store_password_file: /p", [f"{PLACE}.store_password_file: is for limits with a store"]),
         ("rate: 7/s, store: 'redis://h:1'", [f"{PLACE}.store: a limit with a store needs a burst of 8 or more"]),
         (
             "rate: 9/s, burst: 1, store: 'redis://h:1'",

@@ -178,6 +178,26 @@ def test_a_store_that_is_not_there_says_so_in_one_sentence(server: RedisServer) 
     asyncio.run(scenario())
 
 
+def test_a_password_is_read_anew_for_every_connection(server: RedisServer, tmp_path: Path) -> None:
+    assert server.ask("CONFIG SET requirepass hunter2") == "+OK"
+    store = RedisStore(parse_store(server.url), "one", str(tmp_path / "password"))
+
+    async def scenario() -> None:
+        with pytest.raises(StoreLost, match="its password cannot be read"):
+            await store.open()
+        (tmp_path / "password").write_text("wrong\n")
+        with pytest.raises(StoreLost, match="password"):
+            await store.open()
+        (tmp_path / "password").write_text("hunter2\n")
+        await store.open()
+        assert (await store.lease("few", 0, 5, 10.0, 10)).tokens == 5
+        await store.close()
+        with pytest.raises(StoreLost, match="Authentication required"):
+            await RedisStore(parse_store(server.url), "other").open()
+
+    asyncio.run(scenario())
+
+
 def test_two_machines_at_ten_times_the_demand_admit_what_one_bucket_holds_within_two_percent(
     server: RedisServer,
 ) -> None:
