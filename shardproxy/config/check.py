@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 
+from shardproxy.config.check_actions import field_edits_are_allowed, routes_do_one_thing, splits_lead_somewhere
 from shardproxy.config.check_balancing import balancing_makes_sense, hashes_say_one_thing
 from shardproxy.config.check_clusters import (
     adaptive_limits_make_sense,
@@ -50,7 +51,8 @@ def references_lead_somewhere(config: Config) -> Iterator[Finding]:
     for number, listener in enumerate(config.listeners):
         for index, route in enumerate(listener.routes):
             path = ("listeners", number, "routes", index)
-            yield from known((*path, "cluster"), route.cluster, "cluster", clusters)
+            if route.cluster is not None:
+                yield from known((*path, "cluster"), route.cluster, "cluster", clusters)
             for place, name in enumerate(route.rate_limits):
                 yield from known((*path, "rate_limits", place), name, "rate limit", limits)
 
@@ -99,6 +101,9 @@ _CHECKS: tuple[Callable[[Config], Iterator[Finding]], ...] = (
     retries_make_sense,
     balancing_makes_sense,
     hashes_say_one_thing,
+    routes_do_one_thing,
+    splits_lead_somewhere,
+    field_edits_are_allowed,
 )
 
 

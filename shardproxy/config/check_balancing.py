@@ -22,7 +22,7 @@ def hashes_say_one_thing(config: Config) -> Iterator[Finding]:
     for number, listener in enumerate(config.listeners):
         for index, route in enumerate(listener.routes):
             path = ("listeners", number, "routes", index, "hash")
-            if route.hash and not by_hash.get(route.cluster, True):
+            if route.hash and not by_hash.get(route.cluster or "", True):
                 yield path, "is used only if the cluster's balance is ring_hash or maglev"
             for place, one in enumerate(route.hash):
                 said = [one.header is not None, one.cookie is not None, one.client, one.query is not None]

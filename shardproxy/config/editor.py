@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from shardproxy.config.plain import plain
 from shardproxy.config.matches import PATH_KINDS
+from shardproxy.config.plain import plain
 from shardproxy.config.schema import Cluster, Config, Match
 from shardproxy.config.shapes import (
     Choice,

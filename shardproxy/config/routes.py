@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta
 
+from shardproxy.config.actions import DirectResponse, Edits, Redirect, Rewrite, WeightedCluster
 from shardproxy.config.matches import Match
 from shardproxy.config.words import (
     KIB,
@@ -87,10 +88,31 @@ class HashKey(Words, frozen=True, kw_only=True):
 class Route(Words, frozen=True, kw_only=True):
     """Where matching requests go, and under which limits."""
 
-    later: ClassVar[frozenset[str]] = frozenset({"filters", "redirect", "rewrite", "response"})
+    later: ClassVar[frozenset[str]] = frozenset({"filters", "mirror"})
 
     match: Annotated[Match, says("Which requests this route takes.")]
-    cluster: Annotated[Name, says("The name of the cluster that answers them.")]
+    cluster: Annotated[
+        Name | None,
+        says("The name of the cluster that answers them.", otherwise="needs `clusters`, `redirect` or `response`"),
+    ] = None
+    clusters: Annotated[
+        tuple[WeightedCluster, ...], says("Clusters that share the requests, by weight.", otherwise="one", least=1)
+    ] = ()
+    sticky: Annotated[
+        tuple[HashKey, ...],
+        says(
+            "What keeps requests at one of the `clusters`: the first of these that a request has.",
+            otherwise="each request by chance",
+            least=1,
+        ),
+    ] = ()
+    redirect: Annotated[Redirect | None, says("Send clients elsewhere.", otherwise="they are answered here")] = None
+    response: Annotated[
+        DirectResponse | None, says("Answer without an endpoint.", otherwise="endpoints answer")
+    ] = None
+    rewrite: Annotated[Rewrite | None, says("Ask endpoints for something else.", otherwise="as it came")] = None
+    request_headers: Annotated[Edits | None, says("Changes of requests' fields.", otherwise="none")] = None
+    response_headers: Annotated[Edits | None, says("Changes of responses' fields.", otherwise="none")] = None
     timeout: Annotated[Timeout, says("From the end of the request until the response's head has come; then 504.")] = (
         15 * SECOND
     )

@@ -39,6 +39,10 @@ cdef struct RequestAdditions:
     Py_ssize_t path_len
     text upgrade            # the protocol that is asked for and allowed; length 0 = none
     Py_ssize_t upgrade_len
+    text host               # in place of the request's; length 0 = as it came
+    Py_ssize_t host_len
+    text lines              # more fields, whole lines
+    Py_ssize_t lines_len
     text fallback_host      # Host for a request that has none (HTTP/1.0)
     Py_ssize_t fallback_host_len
 

@@ -95,7 +95,9 @@ cdef void splice_request(Scratch out, Head head, const Framing* framing, const R
     """
     add_request_line(out, head, additions)
     out.add(b"Host: ", 6)
-    if head.host_len:
+    if additions.host_len:
+        out.add(additions.host, additions.host_len)
+    elif head.host_len:
         out.add(head.base + head.host, head.host_len)
     else:
         out.add(additions.fallback_host, additions.fallback_host_len)
@@ -114,6 +116,8 @@ cdef void splice_request(Scratch out, Head head, const Framing* framing, const R
     out.add(additions.request_id, additions.request_id_len)
     out.add(b"\r\n", 2)
     out.add_bytes(via)
+    if additions.lines_len:
+        out.add(additions.lines, additions.lines_len)
     out.add(b"\r\n", 2)
 
 
@@ -277,6 +281,7 @@ def forwarded_request(Head head not None, *, bytes peer=b"192.0.2.1", bytes requ
     additions.request_id, additions.request_id_len = request_id, len(request_id)
     additions.upgrade, additions.upgrade_len = upgrade, len(upgrade)
     additions.path, additions.path_len = path, len(path)
+    additions.host_len = additions.lines_len = 0
     additions.fallback_host, additions.fallback_host_len = b"origin.test", 11
     splice_request(out, head, &framing, &additions, via)
     return out.take()

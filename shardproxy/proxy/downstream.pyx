@@ -22,7 +22,7 @@ from shardproxy.http1.grammar cimport SP_TOKEN, sp_class
 from shardproxy.http1.head cimport Field, give_head, take_head
 from shardproxy.http1.names cimport FIELD_UPGRADE, METHOD_HEAD
 from shardproxy.http1.proxy_protocol cimport ProxyHeader, scan_proxy_header, source_text
-from shardproxy.http1.splice cimport splice_response
+from shardproxy.http1.splice cimport Scratch, splice_response
 from shardproxy.shm.metrics cimport count
 from .answer cimport closes, has_reply, write_reply
 from .client cimport AWAIT_END, CLOSED, LINGER, READ_BODY, READ_HEAD, READ_PROXY_HEADER, TUNNEL
@@ -306,6 +306,23 @@ cdef class Downstream(Client):
             self.keep_alive = False
         self.cork()
         write_reply(self.process, fault, retry_after_s, self.connection_line(), lines, is_head)
+        self.sending = BODY_NONE
+        self.flush()
+
+    cdef void answer(self, bytes head, bytes body) noexcept:
+        cdef Scratch out = self.process.scratch
+        if self.write is None:
+            self.keep_alive = False
+            return
+        if self.state == READ_BODY or self.listener.is_leaving or self.has_ended():
+            self.keep_alive = False
+        self.cork()
+        out.add_bytes(head)
+        out.add_bytes(self.process.date_line)
+        out.add_bytes(self.connection_line())
+        out.add(b"\r\n", 2)
+        if self.exchange.request.method != METHOD_HEAD:
+            out.add_bytes(body)
         self.sending = BODY_NONE
         self.flush()
 

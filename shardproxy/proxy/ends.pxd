@@ -18,6 +18,7 @@ cdef class End(Timed):
     # only to the client
     cdef void send_interim(self, Head head) noexcept    # a 1xx of the origin, before the response
     cdef void reply(self, int fault, int64_t retry_after_s) noexcept  # our own answer in place of a response
+    cdef void answer(self, bytes head, bytes body) noexcept  # a response that the route has: its first lines, and body
     cdef bytes announce(self, int version)              # the PROXY protocol header that tells of the client
     # flow
     cdef void pause(self) noexcept                      # read no more from the peer for now
@@ -72,3 +73,9 @@ cdef class Gate:
     # true: go on; false: it was refused, or exchange.proceed() follows later
     cdef bint admit(self, object exchange) noexcept
     cdef void leave(self, object exchange) noexcept     # the exchange is over
+
+# What a route does besides sending requests to its cluster as they are.
+cdef class Action:
+    cdef bint begin(self, object exchange) noexcept         # false: it is answered already
+    cdef void edit_request(self, object exchange) noexcept  # the client has been introduced
+    cdef void edit_response(self, object exchange, Head head) noexcept

@@ -44,6 +44,9 @@ cdef class End(Timed):
     cdef void reply(self, int fault, int64_t retry_after_s) noexcept:
         pass
 
+    cdef void answer(self, bytes head, bytes body) noexcept:
+        pass
+
     cdef bytes announce(self, int version):
         return b""
 
@@ -126,4 +129,15 @@ cdef class Gate:
         return True
 
     cdef void leave(self, object exchange) noexcept:
+        pass
+
+
+cdef class Action:
+    cdef bint begin(self, object exchange) noexcept:
+        return True
+
+    cdef void edit_request(self, object exchange) noexcept:
+        pass
+
+    cdef void edit_response(self, object exchange, Head head) noexcept:
         pass

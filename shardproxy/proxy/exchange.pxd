@@ -39,6 +39,7 @@ cdef class Exchange:
     cdef int64_t sent_ns
     cdef int64_t response_bytes     # of the body, so far
     cdef object delayed             # what holds a request that its route's gate lets through later, or None
+    cdef bytes request_lines        # what additions.lines points into, or None
     cdef bytes reply_lines          # fields of our own reply beside the usual ones, or None
     cdef bytes extra_lines          # fields that the response gets beside the origin's, whole lines, or None
     cdef uint64_t hash_key          # if has_hash_key: what the route's `hash` has found
@@ -73,6 +74,7 @@ cdef class Exchange:
     cdef void origin_writable(self) noexcept
     # inside
     cdef void proceed(self) noexcept
+    cdef void answer_locally(self, int status, bytes head, bytes body) noexcept
     cdef void choose_origin(self) noexcept
     cdef int pick(self) noexcept
     cdef bint wait_for_connection(self) noexcept

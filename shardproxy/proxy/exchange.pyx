@@ -65,11 +65,22 @@ cdef class Exchange:
 
     # hot
     cdef void proceed(self) noexcept:
+        if self.route.action is not None and not self.route.action.begin(self):
+            return
         if self.route.retry is not None:
             self.retrier = self.route.retry.begin(self)  # warm: only where the route has one
         introduce(self.process, self.listener, self.route, self.request, self.framing.kind == BODY_NONE, self.peer,
                   self.request_id, &self.additions)
+        if self.route.action is not None:
+            self.route.action.edit_request(self)
         self.choose_origin()
+
+    cdef void answer_locally(self, int status, bytes head, bytes body) noexcept:
+        """What the route says is the response; no endpoint is asked."""
+        self.is_answered = True
+        count(self.process.cells, self.process.slots.responses[min(status // 100, 5)], 1)
+        self.client.answer(head, body)
+        self.finish(Fault.OK)
 
     cdef bint begin_connect(self) noexcept:
         """A tunnel by CONNECT (RFC 9110 §9.3.6): only where the route allows it, and without a body."""
@@ -271,6 +282,8 @@ cdef class Exchange:
         if self.retrier is not None and self.retrier.after_status(head.status):
             return
         self.is_answered = True
+        if self.route.action is not None:
+            self.route.action.edit_response(self, head)
         count(self.process.cells, self.process.slots.responses[min(head.status // 100, 5)], 1)
         self.client.send_head(head, framing)
         if framing.kind == BODY_TUNNEL:

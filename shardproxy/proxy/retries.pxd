@@ -24,7 +24,8 @@ cdef class RetryBudget:
     cdef void give_back(self) noexcept
 
 cdef class RetryPolicy(RetryPlan):
-    cdef RetryBudget budget
+    cdef RetryBudget budget     # of the route's only cluster; or None
+    cdef dict budgets           # by cluster, where it has several
     cdef int attempts           # after the first
     cdef int64_t timeout_ns     # of the route: all tries together
     cdef int64_t per_try_ns     # 0 = only the route's
@@ -38,6 +39,7 @@ cdef class RetryPolicy(RetryPlan):
 
 cdef class Retries(Retrier):
     cdef RetryPolicy policy
+    cdef RetryBudget budget
     cdef object exchange        # None when it is over
     cdef object handle          # of the loop's timer: of the back-off, then of the connection attempt
     cdef int tries              # retries so far

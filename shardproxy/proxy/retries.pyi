@@ -40,7 +40,7 @@ class RetryPolicy:
 
     def __init__(
         self,
-        budget: RetryBudget,
+        budget: RetryBudget | None,
         on: Iterable[str],
         *,
         statuses: Iterable[int] = (),
@@ -50,6 +50,7 @@ class RetryPolicy:
         base_ns: int,
         max_ns: int,
         max_body: int,
+        budgets: dict[str, RetryBudget] | None = None,
     ) -> None: ...
     def backoff_ns(self, number: int, draw: float) -> int:
         """The wait before the `number`-th retry for a `draw` from [0, 1)."""

@@ -84,9 +84,9 @@ cdef class RetryBudget:
 
 
 cdef class RetryPolicy(RetryPlan):
-    def __init__(self, RetryBudget budget not None, on, *, statuses=(), int attempts, int64_t timeout_ns,
-                 int64_t per_try_ns, int64_t base_ns, int64_t max_ns, Py_ssize_t max_body):
-        self.budget = budget
+    def __init__(self, RetryBudget budget, on, *, statuses=(), int attempts, int64_t timeout_ns,
+                 int64_t per_try_ns, int64_t base_ns, int64_t max_ns, Py_ssize_t max_body, dict budgets=None):
+        self.budget, self.budgets = budget, budgets
         self.attempts = attempts
         self.timeout_ns = timeout_ns
         self.per_try_ns = per_try_ns
@@ -106,6 +106,9 @@ cdef class RetryPolicy(RetryPlan):
         cdef Retries retries = Retries.__new__(Retries)
         retries.policy = self
         retries.exchange = exchange
+        retries.budget = self.budget
+        if self.budgets is not None:
+            retries.budget = self.budgets[(<Exchange>exchange).cluster.name]
         if (<Exchange>exchange).is_request_done:
             retries.deadline_ns = (<Exchange>exchange).started_ns + self.timeout_ns
         return retries
@@ -187,7 +190,7 @@ cdef class Retries(Retrier):
             return False
         if self.deadline_ns and now_ns() + wait_ns >= self.deadline_ns:
             return False
-        if not self.policy.budget.reserve():
+        if not self.budget.reserve():
             return False
         self.is_charged = True
         self.tries += 1
@@ -243,7 +246,7 @@ cdef class Retries(Retrier):
     cdef void discharge(self) noexcept:
         if self.is_charged:
             self.is_charged = False
-            self.policy.budget.give_back()
+            self.budget.give_back()
 
     cdef void stop_waiting(self) noexcept:
         if self.handle is not None:

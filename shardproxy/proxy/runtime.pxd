@@ -9,7 +9,7 @@ from shardproxy.http1.head cimport HeadLimits
 from shardproxy.http1.paths cimport PathRules
 from shardproxy.routing.conditions cimport Conditions
 from shardproxy.routing.table cimport Table
-from .ends cimport Gate, Hashing, RetryPlan, Source, WaitingRoom
+from .ends cimport Action, Gate, Hashing, RetryPlan, Source, WaitingRoom
 
 cdef enum:
     UNLIMITED = -1
@@ -40,6 +40,7 @@ cdef class RouteRuntime:
     cdef int priority           # class in the queue; 0 is served first
     cdef bytes priority_field   # the request's field that says otherwise, in lower case; or empty
     cdef Hashing hashing        # or None
+    cdef Action action          # or None: requests go to the cluster as they are
     cdef tuple upgrades         # protocols that may be tunnelled, in lower case
 
     cdef bint allows_upgrade(self, text protocol, Py_ssize_t n) noexcept

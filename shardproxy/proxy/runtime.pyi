@@ -4,6 +4,7 @@ from typing import NamedTuple
 from shardproxy.balancing.cluster import Cluster
 from shardproxy.balancing.runs import Runs
 from shardproxy.http1.forwarding import TrustedProxies
+from shardproxy.proxy.actions import RouteAction
 from shardproxy.proxy.admission import LimitGate
 from shardproxy.proxy.hashing import HashPolicy
 from shardproxy.proxy.pool import EndpointPool
@@ -45,10 +46,10 @@ class RouteRuntime:
     for beyond host and path.
     """
 
-    cluster: ClusterRuntime
+    cluster: ClusterRuntime | None
     def __init__(
         self,
-        cluster: ClusterRuntime,
+        cluster: ClusterRuntime | None,
         gate: LimitGate | None,
         timeout_ns: int,
         upgrades: Sequence[bytes] = (),
@@ -57,6 +58,7 @@ class RouteRuntime:
         priority_field: bytes = b"",
         hashing: HashPolicy | None = None,
         conditions: Conditions | None = None,
+        action: RouteAction | None = None,
     ) -> None: ...
 
 class ListenerRuntime:

@@ -45,9 +45,9 @@ cdef class ClusterRuntime:
 
 
 cdef class RouteRuntime:
-    def __init__(self, ClusterRuntime cluster not None, Gate gate, int64_t timeout_ns, upgrades=(), RetryPlan retry=None,
+    def __init__(self, ClusterRuntime cluster, Gate gate, int64_t timeout_ns, upgrades=(), RetryPlan retry=None,
                  int priority=0, bytes priority_field not None=b"", Hashing hashing=None,
-                 Conditions conditions=None):
+                 Conditions conditions=None, Action action=None):
         self.cluster = cluster
         self.gate = gate
         self.timeout_ns = timeout_ns
@@ -55,6 +55,7 @@ cdef class RouteRuntime:
         self.priority = priority
         self.hashing = hashing
         self.conditions = conditions
+        self.action = action
         self.priority_field = priority_field.lower()
         self.upgrades = tuple(upgrades)
         for protocol in self.upgrades:

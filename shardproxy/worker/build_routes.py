@@ -13,6 +13,7 @@ from shardproxy.proxy.runtime import ClusterRuntime, RouteRuntime
 from shardproxy.routing.compile import conditions
 from shardproxy.shm import names
 from shardproxy.shm.slots import Slots
+from shardproxy.worker.build_actions import action_of
 from shardproxy.worker.build_balancing import hash_policy
 from shardproxy.worker.snapshot import Worksite
 
@@ -34,7 +35,7 @@ class RouteBuilder:
         gate = LimitGate(RateLimits(chosen, self.site.metrics)) if chosen else None
         upgrades = [protocol.lower().encode() for protocol in route.upgrade]
         return RouteRuntime(
-            self.clusters[route.cluster],
+            None if route.cluster is None else self.clusters[route.cluster],
             gate,
             route.timeout,
             upgrades,
@@ -42,16 +43,17 @@ class RouteBuilder:
             CLASSES.index(route.priority),
             (route.priority_field or "").encode(),
             hash_policy(route),
-            conditions(route.match, route.cluster),
+            conditions(route.match, repr(route.cluster or route.clusters)),
+            action_of(route, self.clusters),
         )
 
     def retry(self, route: schema.Route) -> RetryPolicy | None:
         retry = route.retry
         if retry is None:
             return None
-        base = retry.backoff.base
+        base, split = retry.backoff.base, [one.cluster for one in route.clusters]
         return RetryPolicy(
-            self.retry_budget(self.configured[route.cluster]),
+            None if route.cluster is None else self.retry_budget(self.configured[route.cluster]),
             retry.on,
             statuses=retry.statuses,
             attempts=retry.attempts,
@@ -60,6 +62,7 @@ class RouteBuilder:
             base_ns=base,
             max_ns=retry.backoff.max or MOST_BACKOFFS * base,
             max_body=retry.max_body,
+            budgets={name: self.retry_budget(self.configured[name]) for name in split} if split else None,
         )
 
     def retry_budget(self, cluster: schema.Cluster) -> RetryBudget:

@@ -364,6 +364,14 @@ CROSS_CHECKS = [
     Wrong("same path prefix twice", ROUTE, ROUTE.replace("prefix: /", "path_prefix: /a")
           + ROUTE.replace("prefix: /", "path_prefix: /a/"),
           "5: listeners[0].routes[1].match: can never win: all that it matches goes to routes[0] before it"),
+    Wrong("route that does nothing", "cluster: app}", "timeout: 5s}",
+          "4: listeners[0].routes[0]: needs cluster, clusters, redirect or response"),
+    Wrong("field that the proxy writes", "cluster: app}", "cluster: app, request_headers: {remove: [Host]}}",
+          "4: listeners[0].routes[0].request_headers.remove[0]: Host is written by the proxy itself"),
+    Wrong("unknown variable", "cluster: app}",
+          "cluster: app, response_headers: {add: [{name: A, value: '{user}'}]}}",
+          "4: listeners[0].routes[0].response_headers.add[0].value: there is no {user}; there are {client_ip}, "
+          "{request_id}, {host}, {path}, {method}, {scheme}, {cluster}, {status}"),
     Wrong("protocol twice on a route", "cluster: app", "cluster: app, upgrade: [websocket, WebSocket]",
           "4: listeners[0].routes[0].upgrade[1]: the protocol 'websocket' is in this list twice"),
 ]  # fmt: skip

@@ -1,0 +1,149 @@
+"""Route actions: weighted clusters, answers of our own, rewrites, and edits of fields.
+
+Plain Python objects where they are in use, and one test of a field where they are not: a route without any has no action.
+"""
+
+from http import HTTPStatus
+
+from shardproxy.http1.faults cimport Fault
+
+cdef enum:
+    NO_KEY = 0
+
+
+cdef class Split:
+    def __init__(self, clusters, weights, HashPolicy sticky=None, uint64_t seed=1):
+        cdef uint64_t total = 0
+        shares = []
+        for weight in weights:
+            total += weight
+            shares.append(total)
+        if total == 0:
+            raise ValueError("the weights of a split must not all be 0")
+        self.clusters, self.shares, self.total, self.sticky = list(clusters), tuple(shares), total, sticky
+        self.random = seed | 1
+
+    cdef ClusterRuntime choose(self, Exchange exchange):
+        """By chance, or by what the request is kept together by: the same key and weights give the same cluster, in every
+        worker.  Cost: one look at each cluster."""
+        cdef uint64_t drawn
+        if self.sticky is not None and self.sticky.find_key(exchange):
+            drawn = exchange.hash_key >> 11
+        else:
+            self.random ^= self.random >> 12
+            self.random ^= self.random << 25
+            self.random ^= self.random >> 27
+            drawn = (self.random * <uint64_t>2685821657736338717) >> 11
+        drawn %= self.total
+        for cluster, end in zip(self.clusters, self.shares):
+            if drawn < <uint64_t>end:
+                return cluster
+        return self.clusters[0]
+
+    def draw(self, int times):
+        """How often each cluster is chosen, by chance; for tests."""
+        counts = dict.fromkeys([cluster.name for cluster in self.clusters], 0)
+        for _ in range(times):
+            counts[self.choose(None).name] += 1
+        return counts
+
+
+cdef class LocalAnswer:
+    def __init__(self, int status, bytes body not None=b"", bytes content_type not None=b"", location=None):
+        line = f"HTTP/1.1 {status} {phrase_of(status)}\r\n".encode()
+        fields = b"Content-Length: %d\r\n" % len(body) if status != HTTPStatus.NO_CONTENT else b""
+        if body:
+            fields += b"Content-Type: %b\r\n" % content_type
+        self.status, self.body, self.location = status, body, location
+        self.head = line + fields
+
+
+def phrase_of(status):
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return ""
+
+
+cdef class Rewrite:
+    def __init__(self, *, bytes prefix=None, Py_ssize_t cut=0, pattern=None, bytes substitution not None=b"",
+                 bytes host=None):
+        self.prefix, self.cut, self.pattern, self.substitution, self.host = prefix, cut, pattern, substitution, host
+
+    cdef bytes rewritten(self, bytes path):
+        if self.prefix is not None:
+            has_slash = self.prefix.endswith(b"/") and not path[:self.cut].endswith(b"/")
+            joined = self.prefix + path[self.cut:].removeprefix(b"/" if has_slash else b"")
+        else:
+            joined = self.pattern.sub(self.substitution, path)
+        return joined if joined.startswith(b"/") else b"/" + joined
+
+    def of(self, bytes path not None):
+        return self.rewritten(path)
+
+
+cdef class RouteAction(Action):
+    def __init__(self, *, Split split=None, LocalAnswer local=None, Rewrite rewrite=None, Edits request_edits=None,
+                 Edits response_edits=None):
+        self.split, self.local, self.rewrite = split, local, rewrite
+        self.request_edits, self.response_edits = request_edits, response_edits
+
+    cdef bint begin(self, object exchange) noexcept:
+        cdef Exchange asking = <Exchange>exchange
+        if self.local is not None:
+            self.answer(asking)
+            return False
+        if self.split is not None:
+            asking.cluster = self.split.choose(asking)
+        if self.rewrite is not None:
+            self.rewrite_path(asking)
+        return True
+
+    cdef void answer(self, Exchange exchange) noexcept:
+        cdef bytes head = self.local.head
+        if self.local.location is not None:
+            head += b"Location: %b\r\n" % self.local.location(
+                exchange.listener.scheme, host_of(exchange.request), path_of(exchange), query_of(exchange.request))
+        if self.response_edits is not None:
+            head += self.response_edits.lines(exchange, self.local.status)
+        exchange.answer_locally(self.local.status, head, self.local.body)
+
+    cdef void rewrite_path(self, Exchange exchange) noexcept:
+        """The query goes on as it came."""
+        cdef Head head = exchange.request
+        if self.rewrite.prefix is not None or self.rewrite.pattern is not None:
+            if exchange.path is not None or (head.path_len and head.base[head.path] == b'/'):
+                exchange.path = self.rewrite.rewritten(path_of(exchange))
+                exchange.additions.path, exchange.additions.path_len = exchange.path, len(exchange.path)
+        if self.rewrite.host is not None:
+            exchange.additions.host, exchange.additions.host_len = self.rewrite.host, len(self.rewrite.host)
+
+    cdef void edit_request(self, object exchange) noexcept:
+        cdef Exchange asking = <Exchange>exchange
+        if self.request_edits is not None:
+            self.request_edits.cut(asking.request)
+            asking.request_lines = self.request_edits.lines(asking, 0)
+            asking.additions.lines, asking.additions.lines_len = asking.request_lines, len(asking.request_lines)
+
+    cdef void edit_response(self, object exchange, Head head) noexcept:
+        cdef Exchange asking = <Exchange>exchange
+        if self.response_edits is not None:
+            self.response_edits.cut(head)
+            lines = self.response_edits.lines(asking, head.status)
+            asking.extra_lines = lines if asking.extra_lines is None else asking.extra_lines + lines
+
+
+cdef bytes path_of(Exchange exchange):
+    cdef Head head = exchange.request
+    if exchange.path is not None:
+        return exchange.path
+    return head.base[head.path:head.path + head.path_len] or b"/"
+
+
+cdef bytes host_of(Head head):
+    return head.base[head.host:head.host + head.host_len]
+
+
+cdef bytes query_of(Head head):
+    """With its question mark; empty if there is none."""
+    return head.base[head.path + head.path_len:head.target + head.target_len]
