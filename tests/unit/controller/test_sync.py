@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Literal
 
+import msgspec
 import pytest
 
 from shardproxy.config.schema import Admin, Cluster, Config, Endpoint, Listener, Match, RateLimit, Route
@@ -87,6 +88,45 @@ class Machine:
     def close(self) -> None:
         self.shared.stop()
         self.segment.close()
+
+
+class Wire:
+    """The network between a machine and the store; while it is cut, connections stand and nothing arrives."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._whole = asyncio.Event()
+        self._whole.set()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def lay(self) -> str:
+        self._server = await asyncio.start_server(self._carry, "127.0.0.1", 0)
+        return f"redis://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+
+    def cut(self) -> None:
+        self._whole.clear()
+
+    def mend(self) -> None:
+        self._whole.set()
+
+    async def remove(self) -> None:
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._port)
+        for one, other in ((reader, far_writer), (far_reader, writer)):
+            self._tasks.append(asyncio.create_task(self._one_way(one, other)))
+
+    async def _one_way(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while piece := await reader.read(65536):
+                await self._whole.wait()
+                writer.write(piece)
+        finally:
+            writer.close()
 
 
 def config(limit: RateLimit) -> Config:
@@ -268,6 +308,32 @@ def test_a_machine_on_its_own_goes_on_where_all_stood_and_pays_for_it_afterwards
         assert await machine.press(10 * RATE, 1) == pytest.approx(RATE, rel=0.25)
 
     run(stored(server), scenario, machines=1)
+
+
+def test_a_machine_that_is_cut_off_leaves_its_share_to_the_others(server: RedisServer) -> None:
+    async def scenario(machines: list[Machine]) -> None:
+        wire, connected = Wire(server.port), machines[0]
+        far = Machine(msgspec.structs.replace(stored(server, "closed"), store=parse_store(await wire.lay())))
+        far.shared.follow(far.config, far.slots)
+        try:
+            await until(lambda: far.is_shared)
+            together = await asyncio.gather(connected.press(5 * RATE, 1), far.press(5 * RATE, 1))
+            assert sum(together) == pytest.approx(RATE + BURST, rel=0.1)
+            wire.cut()
+            await until(lambda: not far.is_shared)  # meanwhile the bucket fills up again
+            alone = await asyncio.gather(connected.press(5 * RATE, 1), far.press(5 * RATE, 1))
+            assert alone[0] == pytest.approx(RATE + BURST, rel=0.1)
+            assert alone[1] == 0
+            wire.mend()
+            assert await until(lambda: far.is_shared) < 1
+            again = await asyncio.gather(connected.press(5 * RATE, 1), far.press(5 * RATE, 1))
+            assert min(again) > 0.3 * sum(again)
+        finally:
+            far.shared.stop()
+            await wire.remove()
+            far.close()
+
+    run(stored(server, "closed"), scenario, machines=1)
 
 
 def test_a_controller_that_is_gone_is_like_a_store_that_is_gone(server: RedisServer) -> None:
