@@ -1,6 +1,6 @@
 """Limits that hold over several machines: leases tokens from their store, so that no worker ever waits for a network.
 
-    workers: asked ──> demand ──> trip to the store, every 25 ms ──> lease: tokens left, until when ──> workers
+    workers: asked ──> demand ──> trip to the store, 25 ms after the last ──> lease: tokens left, until when ──> workers
 
 Each answer makes the lease hold for half a second more. When none comes, nobody has to do anything: the time is over,
 and the workers do what `on_store_failure` says, also if it is the controller that is gone.
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 READER = 0  # totals are read, nothing is counted
 TRIP_EVERY_S = 0.025
 JITTER = 0.25  # so that no machine comes always just before or just behind another, and takes all
+IDLE_NS = 100_000_000  # from one trip to the next while nobody asks
 HOLDS_NS = 500_000_000
 AGAIN_S = 0.1
 
@@ -58,7 +59,7 @@ class Subject:
 
 @dataclass
 class Syncing:
-    """Leases tokens of one limit. Its cost: a trip every 25 ms, about 0.2 ms of the controller's CPU."""
+    """Leases tokens of one limit. Its cost: 40 trips a second, 10 while nobody asks, of 0.4 ms of the controller's CPU."""
 
     subject: Subject
     store: RedisStore
@@ -67,6 +68,7 @@ class Syncing:
     bucket: Bucket
     demand: Demand = field(default_factory=Demand)
     asked: int = 0
+    sent_ns: int = 0
     is_known: bool = False  # that it is shared, or that it is not: what the log has said last
     is_missed: bool = False
 
@@ -88,10 +90,16 @@ class Syncing:
 
     async def _sync(self) -> None:
         await self.store.open()
+        self.sent_ns = 0
         while True:
-            await self._trip()
-            self._rejoice()
+            if self._is_due():
+                await self._trip()
+                self._rejoice()
             await asyncio.sleep(TRIP_EVERY_S * random.uniform(1 - JITTER, 1 + JITTER))
+
+    def _is_due(self) -> bool:
+        is_asked = self.metrics.counter_total(self.subject.asked) != self.asked
+        return is_asked or time.monotonic_ns() - self.sent_ns >= IDLE_NS
 
     async def _trip(self) -> None:
         """What is at hand beyond what is wanted is taken from the workers before it is given back to the others."""
@@ -103,7 +111,7 @@ class Syncing:
         wanted = self.demand.wanted(subject.burst)
         kept = min(held, max(wanted, self._spare()))
         self.words.add(subject.lease, kept - held)
-        sent_ns = time.monotonic_ns()
+        self.sent_ns = sent_ns = time.monotonic_ns()
         grant = await self.store.lease(subject.name, held - self._owed(sent_ns), wanted, subject.rate, subject.burst)
         self.words.add(subject.lease, grant.tokens - kept)
         self.words.store(subject.machines, grant.machines)

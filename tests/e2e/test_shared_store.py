@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.load import press
-from tests.proxykit import Proxy, eventually, origins, proxy
+from tests.proxykit import ROOT, Proxy, eventually, origins, proxy
 from tests.redis_server import RedisServer, needs_redis, redis_server
 
 pytestmark = needs_redis
@@ -103,6 +103,14 @@ def test_without_the_store_no_request_waits_and_the_configuration_says_what_hold
         (server.resume if how == "paused" else server.start)()
         eventually(lambda: store(running)["state"] == "shared", "the store to be back", 3)
         assert running.log.count("does not answer") == 1
+
+
+def test_the_example_shares_its_limit(tmp_path: Path, server: RedisServer) -> None:
+    text = (ROOT / "configs" / "redis.yaml").read_text().replace("127.0.0.1:8080", "127.0.0.1:PORT")
+    with proxy(tmp_path, text.replace("127.0.0.1:6379", server.url.removeprefix("redis://"))) as running:
+        limit = eventually(lambda: running.stats()["rate_limits"]["whole-api"], "the limit")
+        eventually(lambda: running.stats()["rate_limits"]["whole-api"]["store"]["state"] == "shared", "the store")
+        assert (limit["rate"], limit["burst"], limit["store"]["address"]) == (1000, 500, server.url)
 
 
 def test_a_reload_and_a_hot_restart_keep_what_is_leased(tmp_path: Path, server: RedisServer, origin: str) -> None:
