@@ -116,6 +116,8 @@ def _of_cluster(cluster: Cluster) -> Iterator[Entry]:
     yield SlotKind.GAUGE, names.cluster_requests(cluster.name)
     yield SlotKind.GAUGE, names.cluster_connections(cluster.name)
     yield SlotKind.COUNTER, names.cluster_panics(cluster.name)
+    yield SlotKind.COUNTER, names.cluster_mirrored(cluster.name)
+    yield SlotKind.COUNTER, names.cluster_mirror_dropped(cluster.name)
     if cluster.adaptive is not None:
         yield SlotKind.WORD, names.cluster_limit(cluster.name)
     yield SlotKind.GAUGE, names.cluster_retries_active(cluster.name)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta
 
-from shardproxy.config.words import Host, Name, Path, Pattern, Text, Token, Words, says
+from shardproxy.config.words import KIB, Host, Name, Path, Pattern, Share, Size, Text, Token, Words, says
 
 
 class WeightedCluster(Words, frozen=True, kw_only=True):
@@ -56,6 +56,19 @@ class Rewrite(Words, frozen=True, kw_only=True):
     ] = None
     regex: Annotated[RegexRewrite | None, says("Change parts of the path.", otherwise="as it came")] = None
     host: Annotated[Host | None, says("The `Host` field.", otherwise="as it came")] = None
+
+
+class Mirror(Words, frozen=True, kw_only=True):
+    """Send a copy of requests to another cluster, too; its answers are forgotten, and nobody waits for them.
+
+    Copies have `-shadow` behind the name in their `Host`.
+    """
+
+    lone: ClassVar[str | None] = "cluster"
+
+    cluster: Annotated[Name, says("Its name.")]
+    of: Annotated[Share, says("How many of the requests.")] = 1_000_000
+    max_body: Annotated[Size, says("A request with a longer body is not copied.")] = 64 * KIB
 
 
 class FieldValue(Words, frozen=True, kw_only=True):

@@ -52,6 +52,10 @@ def splits_lead_somewhere(config: Config) -> Iterator[Finding]:
             path = ("listeners", number, "routes", index, "clusters")
             for place, one in enumerate(route.clusters):
                 yield from known((*path, place, "cluster"), one.cluster, "cluster", clusters)
+            if route.mirror is not None:
+                yield from known((*path[:-1], "mirror", "cluster"), route.mirror.cluster, "cluster", clusters)
+                if route.redirect is not None or route.response is not None:
+                    yield (*path[:-1], "mirror"), "needs cluster or clusters"
             yield from repeated(path, [one.cluster for one in route.clusters], "cluster")
             if route.clusters and not any(one.weight for one in route.clusters):
                 yield path, "at least one of them needs a weight above 0"

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta
 
-from shardproxy.config.actions import DirectResponse, Edits, Redirect, Rewrite, WeightedCluster
+from shardproxy.config.actions import DirectResponse, Edits, Mirror, Redirect, Rewrite, WeightedCluster
 from shardproxy.config.matches import Match
 from shardproxy.config.words import (
     KIB,
@@ -88,7 +88,7 @@ class HashKey(Words, frozen=True, kw_only=True):
 class Route(Words, frozen=True, kw_only=True):
     """Where matching requests go, and under which limits."""
 
-    later: ClassVar[frozenset[str]] = frozenset({"filters", "mirror"})
+    later: ClassVar[frozenset[str]] = frozenset({"filters"})
 
     match: Annotated[Match, says("Which requests this route takes.")]
     cluster: Annotated[
@@ -111,6 +111,7 @@ class Route(Words, frozen=True, kw_only=True):
         DirectResponse | None, says("Answer without an endpoint.", otherwise="endpoints answer")
     ] = None
     rewrite: Annotated[Rewrite | None, says("Ask endpoints for something else.", otherwise="as it came")] = None
+    mirror: Annotated[Mirror | None, says("Send copies to another cluster.", otherwise="none")] = None
     request_headers: Annotated[Edits | None, says("Changes of requests' fields.", otherwise="none")] = None
     response_headers: Annotated[Edits | None, says("Changes of responses' fields.", otherwise="none")] = None
     timeout: Annotated[Timeout, says("From the end of the request until the response's head has come; then 504.")] = (

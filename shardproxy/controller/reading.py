@@ -163,6 +163,8 @@ class Reading:
             active=sum(each.active for each in endpoints.values()),
             connections=sum(each.connections for each in endpoints.values()),
             adaptive_limit=self._adaptive_limit(cluster),
+            mirrored=self._count(names.cluster_mirrored(cluster.name)),
+            mirror_dropped=self._count(names.cluster_mirror_dropped(cluster.name)),
             retries=self._count(names.cluster_retries(cluster.name)),
             retries_active=self._gauge(names.cluster_retries_active(cluster.name)),
             retries_refused=self._count(names.cluster_retries_refused(cluster.name)),

@@ -130,6 +130,10 @@ class ClusterStats(msgspec.Struct, frozen=True, kw_only=True):
     connections: int
     adaptive_limit: int | None = None
     """Requests at a time, as `adaptive` has found out; none without it."""
+    mirrored: int = 0
+    """Copies of requests that mirrors have sent here."""
+    mirror_dropped: int = 0
+    """Copies that could not be sent: too large, or too many under way."""
     retries: int
     """Made so far."""
     retries_active: int

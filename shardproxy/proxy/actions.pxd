@@ -6,6 +6,7 @@ from .edits cimport Edits
 from .ends cimport Action
 from .exchange cimport Exchange
 from .hashing cimport HashPolicy
+from .mirror cimport Mirror
 from .runtime cimport ClusterRuntime
 
 # One of several clusters, by weight.
@@ -38,6 +39,7 @@ cdef class RouteAction(Action):
     cdef Split split            # each of these or None
     cdef LocalAnswer local
     cdef Rewrite rewrite
+    cdef Mirror mirror
     cdef Edits request_edits
     cdef Edits response_edits
 

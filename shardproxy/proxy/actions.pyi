@@ -3,6 +3,7 @@ from typing import Any
 
 from shardproxy.proxy.edits import Edits
 from shardproxy.proxy.hashing import HashPolicy
+from shardproxy.proxy.mirror import Mirror
 from shardproxy.proxy.runtime import ClusterRuntime
 
 class Split:
@@ -55,4 +56,5 @@ class RouteAction:
         rewrite: Rewrite | None = None,
         request_edits: Edits | None = None,
         response_edits: Edits | None = None,
+        mirror: Mirror | None = None,
     ) -> None: ...

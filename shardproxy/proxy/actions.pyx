@@ -84,9 +84,9 @@ cdef class Rewrite:
 
 cdef class RouteAction(Action):
     def __init__(self, *, Split split=None, LocalAnswer local=None, Rewrite rewrite=None, Edits request_edits=None,
-                 Edits response_edits=None):
+                 Edits response_edits=None, Mirror mirror=None):
         self.split, self.local, self.rewrite = split, local, rewrite
-        self.request_edits, self.response_edits = request_edits, response_edits
+        self.request_edits, self.response_edits, self.mirror = request_edits, response_edits, mirror
 
     cdef bint begin(self, object exchange) noexcept:
         cdef Exchange asking = <Exchange>exchange
@@ -120,6 +120,8 @@ cdef class RouteAction(Action):
 
     cdef void edit_request(self, object exchange) noexcept:
         cdef Exchange asking = <Exchange>exchange
+        if self.mirror is not None:
+            self.mirror.begin(asking)
         if self.request_edits is not None:
             self.request_edits.cut(asking.request)
             asking.request_lines = self.request_edits.lines(asking, 0)

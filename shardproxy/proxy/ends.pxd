@@ -79,3 +79,9 @@ cdef class Action:
     cdef bint begin(self, object exchange) noexcept         # false: it is answered already
     cdef void edit_request(self, object exchange) noexcept  # the client has been introduced
     cdef void edit_response(self, object exchange, Head head) noexcept
+
+# What is kept of a request for a copy of it.
+cdef class Copy:
+    cdef void keep(self, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept   # this of the body has come
+    cdef void complete(self) noexcept                   # all of it has
+    cdef void forget(self) noexcept                     # the request is over before that

@@ -141,3 +141,14 @@ cdef class Action:
 
     cdef void edit_response(self, object exchange, Head head) noexcept:
         pass
+
+
+cdef class Copy:
+    cdef void keep(self, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept:
+        pass
+
+    cdef void complete(self) noexcept:
+        pass
+
+    cdef void forget(self) noexcept:
+        pass

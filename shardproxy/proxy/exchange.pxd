@@ -6,7 +6,7 @@ from shardproxy.http1.framing cimport Framing
 from shardproxy.http1.head cimport Head
 from shardproxy.http1.names cimport Method
 from shardproxy.http1.splice cimport RequestAdditions
-from .ends cimport End, Retrier, Source
+from .ends cimport Copy, End, Retrier, Source
 from .timers cimport Timed
 from .process cimport Process
 from .runtime cimport ClusterRuntime, ListenerRuntime, RouteRuntime
@@ -21,6 +21,8 @@ cdef class Exchange:
     cdef End origin                 # None while connecting and when it is lost
     cdef Head request               # held to the end: it may have to be sent again
     cdef Framing framing            # of the request
+    cdef Copy copy                  # for the route's mirror, until the request is complete; or None
+    cdef bint is_shadow             # it is such a copy: nobody waits for it, and it does not count as a request
     cdef Retrier retrier            # None where the route has no `retry`
     cdef Timed place                # in the cluster's queue, while it waits there
     cdef int endpoint               # whose slot is reserved; -1 = none

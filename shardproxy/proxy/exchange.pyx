@@ -148,6 +148,8 @@ cdef class Exchange:
 
     # hot
     cdef void request_body(self, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept:
+        if self.copy is not None:
+            self.copy.keep(data, at, size)
         if self.origin is not None:
             if self.retrier is not None:
                 self.retrier.keep(data, at, size)
@@ -170,6 +172,8 @@ cdef class Exchange:
 
     cdef void request_end(self) noexcept:
         self.is_request_done = True
+        if self.copy is not None:
+            self.copy.complete()
         if self.retrier is not None:
             self.retrier.request_ended()
         if self.origin is not None:
@@ -284,7 +288,8 @@ cdef class Exchange:
         self.is_answered = True
         if self.route.action is not None:
             self.route.action.edit_response(self, head)
-        count(self.process.cells, self.process.slots.responses[min(head.status // 100, 5)], 1)
+        if not self.is_shadow:
+            count(self.process.cells, self.process.slots.responses[min(head.status // 100, 5)], 1)
         self.client.send_head(head, framing)
         if framing.kind == BODY_TUNNEL:
             self.is_tunnel = True
@@ -366,6 +371,9 @@ cdef class Exchange:
         self.account(fault)
         if self.retrier is not None:
             self.retrier.end()
+        if self.copy is not None:
+            self.copy.forget()
+            self.copy = None
         if self.route is not None and self.route.gate is not None:
             self.route.gate.leave(self)
         give_head(self.request)
@@ -384,9 +392,9 @@ cdef class Exchange:
     # hot
     cdef void account(self, int fault) noexcept:
         cdef Process process = self.process
-        if not self.is_tunnel:
+        if not self.is_tunnel and not self.is_shadow:
             observe_ns(process.cells, process.slots.request_time, now_ns() - self.started_ns)
         if self.is_sent:
             count(process.cells, self.cluster.slots[self.endpoint].requests, 1)
-        if fault != Fault.OK:
+        if fault != Fault.OK and not self.is_shadow:
             count(process.cells, process.slots.faults[fault], 1)

@@ -163,6 +163,16 @@ def cluster_wait_time(cluster: str) -> str:
     return _series("cluster_wait_time", cluster=cluster)
 
 
+def cluster_mirrored(cluster: str) -> str:
+    """Counter: copies of requests that were sent to a cluster by mirrors."""
+    return _series("cluster_mirrored", cluster=cluster)
+
+
+def cluster_mirror_dropped(cluster: str) -> str:
+    """Counter: copies of requests that a mirror could not send to a cluster."""
+    return _series("cluster_mirror_dropped", cluster=cluster)
+
+
 def listener_connections(listener: str) -> str:
     """Gauge: client connections open on a listener, for its `max_connections`."""
     return _series("listener_connections", listener=listener)

@@ -12,22 +12,29 @@ from shardproxy.config.check_actions import PIECES
 from shardproxy.proxy.actions import LocalAnswer, Rewrite, RouteAction, Split
 from shardproxy.proxy.edits import Edits
 from shardproxy.proxy.hashing import HashPolicy
-from shardproxy.proxy.runtime import ClusterRuntime
+from shardproxy.proxy.mirror import Mirror
+from shardproxy.proxy.runtime import ClusterRuntime, RouteRuntime
 from shardproxy.routing.compile import pattern_of
+from shardproxy.shm import names
+from shardproxy.shm.slots import Slots
 from shardproxy.worker.build_balancing import sources
+from shardproxy.worker.snapshot import Worksite
 
 Location = Callable[[bytes, bytes, bytes, bytes], bytes]
 
 
-def action_of(route: schema.Route, clusters: Mapping[str, ClusterRuntime]) -> RouteAction | None:
+def action_of(
+    route: schema.Route, clusters: Mapping[str, ClusterRuntime], site: Worksite, slots: Slots
+) -> RouteAction | None:
     """None if it only sends requests to its cluster."""
     edits = (route.request_headers, route.response_headers)
-    if not any((route.clusters, route.redirect, route.response, route.rewrite, *edits)):
+    if not any((route.clusters, route.redirect, route.response, route.rewrite, route.mirror, *edits)):
         return None
     return RouteAction(
         split=split_of(route, clusters) if route.clusters else None,
         local=local_answer(route),
         rewrite=rewrite_of(route),
+        mirror=mirror_of(route, clusters, site, slots),
         request_edits=edits_of(route.request_headers),
         response_edits=edits_of(route.response_headers),
     )
@@ -40,6 +47,23 @@ def split_of(route: schema.Route, clusters: Mapping[str, ClusterRuntime]) -> Spl
         [one.weight for one in route.clusters],
         sticky,
         int.from_bytes(os.urandom(8), "little"),
+    )
+
+
+def mirror_of(
+    route: schema.Route, clusters: Mapping[str, ClusterRuntime], site: Worksite, slots: Slots
+) -> Mirror | None:
+    said = route.mirror
+    if said is None:
+        return None
+    return Mirror(
+        RouteRuntime(clusters[said.cluster], None, route.timeout),
+        site.metrics,
+        millionths=said.of,
+        max_body=said.max_body,
+        sent=slots.counter(names.cluster_mirrored(said.cluster)),
+        dropped=slots.counter(names.cluster_mirror_dropped(said.cluster)),
+        seed=int.from_bytes(os.urandom(8), "little"),
     )
 
 

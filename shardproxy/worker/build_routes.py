@@ -44,7 +44,7 @@ class RouteBuilder:
             (route.priority_field or "").encode(),
             hash_policy(route),
             conditions(route.match, repr(route.cluster or route.clusters)),
-            action_of(route, self.clusters),
+            action_of(route, self.clusters, self.site, self.slots),
         )
 
     def retry(self, route: schema.Route) -> RetryPolicy | None:
