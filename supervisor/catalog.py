@@ -183,6 +183,11 @@ def _of_rate_limit(limit: RateLimit) -> Iterator[Entry]:
         yield SlotKind.COUNTER, names.rate_limit_evicted(limit.name)
     for override in limit.overrides:
         yield SlotKind.BUCKET, names.rate_limit_override(limit.name, override.key)
+    if limit.store is not None:
+        yield SlotKind.WORD, names.rate_limit_lease(limit.name)
+        yield SlotKind.WORD, names.rate_limit_leased_until(limit.name)
+        yield SlotKind.WORD, names.rate_limit_machines(limit.name)
+        yield SlotKind.COUNTER, names.rate_limit_asked(limit.name)
     yield SlotKind.COUNTER, names.rate_limit_delayed(limit.name)
     yield SlotKind.COUNTER, names.rate_limit_admitted(limit.name)
     yield SlotKind.COUNTER, names.rate_limit_refused(limit.name)

@@ -14,13 +14,15 @@ from dataclasses import dataclass, field
 class Tally:
     """`answers` by status and body, `broken` requests whose connection ended under them, `refused` connections.
 
-    `reopened` counts the kept connections that the proxy ended, as announced (`Connection: close`).
+    `reopened` counts the kept connections that the proxy ended, as announced (`Connection: close`). `slowest_s` is how
+    long the slowest answer took.
     """
 
     answers: Counter[tuple[int, bytes]] = field(default_factory=Counter)
     broken: int = 0
     reopened: int = 0
     refused: int = 0
+    slowest_s: float = 0
     stopped: bool = False
 
     @property
@@ -43,9 +45,11 @@ async def _connection(port: int, request: bytes, tally: Tally, pause_s: float) -
     is_kept = True
     try:
         while is_kept and not tally.stopped:
+            sent = time.monotonic()
             writer.write(request)
             status, body, is_kept = await _read_answer(reader)
             tally.answers[status, body] += 1
+            tally.slowest_s = max(tally.slowest_s, time.monotonic() - sent)
             tally.reopened += not is_kept and b"Connection: close" not in request
             if pause_s:
                 await asyncio.sleep(pause_s)

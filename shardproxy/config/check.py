@@ -30,6 +30,7 @@ from shardproxy.config.check_routes import (
     matches_say_one_thing,
     retries_make_sense,
 )
+from shardproxy.config.check_stores import stores_can_be_used
 from shardproxy.config.check_subsets import labels_say_one_thing, subsets_have_endpoints
 from shardproxy.config.findings import Finding, known, repeated, twice
 from shardproxy.config.places import Path
@@ -98,6 +99,7 @@ _CHECKS: tuple[Callable[[Config], Iterator[Finding]], ...] = (
     keys_are_of_use,
     costs_can_be_met,
     routes_have_few_limits,
+    stores_can_be_used,
     endpoints_have_one_source,
     health_checks_can_be_made,
     queues_can_fill,

@@ -15,7 +15,7 @@ from typing import Any
 
 import re2
 
-from shardproxy.config import units
+from shardproxy.config import stores, units
 
 MAX_NAME = 64
 MAX_HOST = 253
@@ -257,5 +257,6 @@ USER = Form("user", parse_user, str, f"^{_USER}$", ("proxy", "proxy:www-data"))
 FILE = Form("file", parse_file, str, "^/", ("/run/shardproxy.pid",))
 STATUSES = Form("statuses", parse_statuses, str, f"^{_STATUSES}$", ("200", "200-299"))
 LABEL = Form("label", parse_label, str, f"^{_LABEL}$", ("version=v2", "zone/rack=7"))
+STORE = Form("store", stores.parse_store, str, r"^redis://.+:[0-9]+(/[0-9]+)?$", ("redis://10.0.0.9:6379", "redis://redis.internal:6379/1"))
 TEXT = Form("text", parse_text, str, r"^.*$", ("ok",))
 TOKEN = Form("token", parse_token, str, f"^{_TOKEN}$", ("edge-1",))

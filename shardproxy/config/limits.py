@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta
 
-from shardproxy.config.words import Count, Duration, Name, Rate, Size, Text, Token, Words, says
+from shardproxy.config.words import Count, Duration, File, Name, Rate, Size, StoreAddress, Text, Token, Words, says
 
 MOST_KEYS = 1 << 24
 
@@ -73,6 +73,24 @@ class RateLimit(Words, frozen=True, kw_only=True):
     delay: Annotated[
         Duration, says("Requests that would be admitted within this time wait for it; others are refused.")
     ] = 0
+    store: Annotated[
+        StoreAddress | None,
+        says(
+            "A Redis or Valkey: the limit holds over all machines that share it. Not with `key` or `delay`.",
+            otherwise="it holds on this machine",
+        ),
+    ] = None
+    store_password_file: Annotated[
+        File | None,
+        says("A file whose first line is the store's password; read for every connection.", otherwise="no password"),
+    ] = None
+    on_store_failure: Annotated[
+        Literal["local", "open", "closed"],
+        says(
+            "Without an answer of the store for half a second: `local` limits on this machine alone, at the full rate; "
+            "`open` admits everything, `closed` nothing."
+        ),
+    ] = "local"
     dry_run: Annotated[bool, says("Refuse nothing, only count what would be refused.")] = False
     x_ratelimit: Annotated[
         bool, says("Tell refused clients in `X-RateLimit-*` fields, too, beside `RateLimit` and `Retry-After`.")

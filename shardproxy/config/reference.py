@@ -114,6 +114,7 @@ and `$${` stands for `${`. Inside `{ }` and `[ ]`, put such a value in quotes.
 | user | a user, or a user and a group: `proxy`, `proxy:www-data` |
 | file | the full path of a file: `/run/shardproxy.pid` |
 | statuses | a status of a response, or a range of them: `200`, `200-299` |
+| store | `redis://HOST:PORT` or `redis://HOST:PORT/DATABASE`; the host is a name or an address |
 | text | printable, at most 1024 characters |
 | token | one word of letters, digits, `-`, `.` and `_` |
 | label | a name and what it says, such as `version=v2`: letters, digits, `-`, `.`, `_` and `/` on both sides of `=` |

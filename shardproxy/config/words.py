@@ -10,6 +10,7 @@ from typing import Annotated, ClassVar, TypeAlias
 from msgspec import Meta, Struct
 
 from shardproxy.config import forms
+from shardproxy.config.stores import Store
 from shardproxy.config.units import Address
 
 SECOND = 10**9
@@ -34,6 +35,7 @@ Network: TypeAlias = Annotated[str, Meta(extra={"form": forms.NETWORK})]
 User: TypeAlias = Annotated[str, Meta(extra={"form": forms.USER})]
 File: TypeAlias = Annotated[str, Meta(extra={"form": forms.FILE})]
 Token: TypeAlias = Annotated[str, Meta(extra={"form": forms.TOKEN})]
+StoreAddress: TypeAlias = Annotated[Store, Meta(extra={"form": forms.STORE})]
 Statuses: TypeAlias = Annotated[str, Meta(extra={"form": forms.STATUSES})]
 Label: TypeAlias = Annotated[str, Meta(extra={"form": forms.LABEL})]
 Text: TypeAlias = Annotated[str, Meta(extra={"form": forms.TEXT})]

@@ -23,6 +23,7 @@ from shardproxy.controller.discovery.watching import Discovery
 from shardproxy.controller.health import Health
 from shardproxy.controller.orders import Orders
 from shardproxy.controller.outliers import Outliers
+from shardproxy.controller.sync import SharedLimits
 from shardproxy.controller.view import View
 from shardproxy.controller.wishes import Wishes
 from shardproxy.shm.rows import Kind, Rows, State
@@ -59,9 +60,11 @@ class Controller:
         self._health = Health(seat.segment)
         self._outliers = Outliers(seat.segment)
         self._adaptive = AdaptiveLimits(seat.segment)
+        self._shared = SharedLimits(seat.segment)
         changes = changes_of(view, self._orders.wishes)
         view.discovery = self._discovery = Discovery(changes)
         followers = [self._health.follow, self._outliers.follow, self._adaptive.follow, self._discovery.follow]
+        followers.append(self._shared.follow)
         self._followers = followers
         view.followers += followers
         self._admin = AdminServer(view, self._orders.wishes, changes)
@@ -81,6 +84,7 @@ class Controller:
         self._health.stop()
         self._outliers.stop()
         self._adaptive.stop()
+        self._shared.stop()
         self._discovery.stop()
         if self._orders.is_orphan:
             await self._see_the_workers_off()

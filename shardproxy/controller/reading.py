@@ -29,6 +29,7 @@ from shardproxy.controller.stats import (
     QueueStats,
     RateLimitStats,
     Stats,
+    StoreStats,
     Times,
     WorkerStats,
 )
@@ -237,6 +238,19 @@ class Reading:
             delayed=self._count(names.rate_limit_delayed(limit.name)),
             dry_run=limit.dry_run,
             keys=None if limit.key is None else self._keys(limit),
+            store=self._store(limit),
+        )
+
+    def _store(self, limit: RateLimit) -> StoreStats | None:
+        if limit.store is None:
+            return None
+        words, name = Words(self._segment), limit.name
+        is_shared = self._now_ns < words.load(self._slots.word(names.rate_limit_leased_until(name)))
+        return StoreStats(
+            address=str(limit.store),
+            state="shared" if is_shared else limit.on_store_failure,
+            leased=words.load(self._slots.word(names.rate_limit_lease(name))),
+            machines=words.load(self._slots.word(names.rate_limit_machines(name))),
         )
 
     def _tokens(self, limit: RateLimit) -> float:

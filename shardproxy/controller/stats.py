@@ -158,6 +158,18 @@ class KeyStats(msgspec.Struct, frozen=True, kw_only=True):
     """Keys that lost their place, and what they owed, to others."""
 
 
+class StoreStats(msgspec.Struct, frozen=True, kw_only=True):
+    """The store of a limit that several machines share."""
+
+    address: str
+    state: str
+    """`shared` while it answers; else what holds meanwhile: `local`, `open` or `closed`."""
+    leased: int
+    """Tokens at hand; below 0: owed."""
+    machines: int
+    """That share the limit, this one included, as the store has last said."""
+
+
 class RateLimitStats(msgspec.Struct, frozen=True, kw_only=True):
     """One rate limit: what it is (requests a second, and at once), what it has left, what it did."""
 
@@ -174,6 +186,8 @@ class RateLimitStats(msgspec.Struct, frozen=True, kw_only=True):
     dry_run: bool
     keys: KeyStats | None
     """None where all requests share one bucket."""
+    store: StoreStats | None = None
+    """None where the limit is this machine's own; `tokens` are those of all machines otherwise."""
 
 
 class SourceStats(msgspec.Struct, frozen=True, kw_only=True):

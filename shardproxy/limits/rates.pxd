@@ -5,6 +5,7 @@ from shardproxy.http1.forwarding cimport Ip
 from shardproxy.http1.grammar cimport text
 from shardproxy.http1.head cimport Head
 from shardproxy.limits.keys cimport Key
+from shardproxy.limits.leases cimport Lease
 from shardproxy.shm.buckets cimport Bucket, BucketRate
 from shardproxy.shm.keyed cimport KeyedBuckets
 from shardproxy.shm.metrics cimport MetricCells, Metrics
@@ -22,12 +23,14 @@ cdef struct Charge:
     const BucketRate* rate
     uint64_t hashed         # of the key, if is_keyed
     bint is_keyed
+    int64_t* lease          # NULL: nothing of it
     int64_t cost
 
 cdef class RateLimit:
     cdef readonly str name
     cdef readonly Bucket bucket     # one for all requests; None with a key
     cdef KeyedBuckets keyed
+    cdef Lease lease                # None: the limit is this machine's own
     cdef Key key
     cdef tuple overrides            # of Bucket, in the order of override_keys
     cdef uint64_t* override_keys    # ascending
@@ -42,6 +45,7 @@ cdef class RateLimit:
 
     cdef int64_t reserve(self, Head head, const Ip* client, int64_t now_ns, MetricCells* cells, Charge* charge) noexcept
     cdef int64_t reserve_keyed(self, Head head, const Ip* client, int64_t now_ns, MetricCells* cells, Charge* charge) noexcept
+    cdef int64_t reserve_leased(self, int64_t now_ns, MetricCells* cells, Charge* charge) noexcept
     cdef int64_t cost_of(self, Head head) noexcept
     cdef int override_of(self, uint64_t hashed) noexcept
     cdef void give_back(self, const Charge* charge, int64_t now_ns) noexcept

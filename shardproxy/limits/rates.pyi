@@ -2,6 +2,7 @@ from collections.abc import Iterable, Sequence
 
 from shardproxy.http1.head import Head
 from shardproxy.limits.keys import Key
+from shardproxy.limits.leases import Lease
 from shardproxy.shm.buckets import Bucket
 from shardproxy.shm.keyed import KeyedBuckets
 from shardproxy.shm.metrics import Metrics
@@ -13,7 +14,8 @@ class RateLimit:
     hash and a bucket of its own. With `patience_ns` a request may be admitted that long before its tokens are there,
     and has to wait. A request costs `cost` tokens, or what `cost_field` says up to that; and afterwards one for every
     `bytes_per_token` of its response's body. A dry one counts what it would refuse, and refuses nothing; with
-    `tells_all` a refused client gets X-RateLimit fields, too.
+    `tells_all` a refused client gets X-RateLimit fields, too. With a `lease` its tokens come first, and the bucket only
+    stands in for a store that does not answer.
     """
 
     name: str
@@ -39,6 +41,7 @@ class RateLimit:
         tells_all: bool = False,
         delayed: int = -1,
         evicted: int = -1,
+        lease: Lease | None = None,
     ) -> None: ...
 
 class RateLimits:

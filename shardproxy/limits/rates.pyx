@@ -6,9 +6,11 @@ from libc.stdlib cimport calloc, free
 from shardproxy.http1.forwarding cimport read_ip
 from shardproxy.http1.grammar cimport ZERO
 from shardproxy.http1.values cimport Value, field_value
+from shardproxy.limits.leases cimport LEASE_EMPTY, LEASE_LOCAL, LEASE_TAKEN, LeaseAnswer
 from shardproxy.shm.buckets cimport SP_TICK_BITS, bucket_charge, bucket_give_back, bucket_reserve
 from shardproxy.shm.keyed cimport KEY_EVICTED, KeyOutcome, key_charge, key_give_back, key_reserve
 from shardproxy.shm.metrics cimport count
+from shardproxy.shm.words cimport word_add
 
 cdef enum:
     NOT_MEANT = 0           # a request that has no key is not limited
@@ -18,11 +20,14 @@ cdef enum:
 cdef class RateLimit:
     def __init__(self, Bucket bucket, int admitted, int refused, *, str name="", KeyedBuckets keyed=None, Key key=None,
                  overrides=(), int64_t patience_ns=0, int64_t cost=1, bytes cost_field=None, int64_t bytes_per_token=0,
-                 bint is_dry=False, bint tells_all=False, int delayed=-1, int evicted=-1):
+                 bint is_dry=False, bint tells_all=False, int delayed=-1, int evicted=-1,
+                 Lease lease=None):
         if (bucket is None) == (keyed is None) or (keyed is None) != (key is None):
             raise ValueError("a limit has one bucket, or buckets by key")
+        if lease is not None and key is not None:
+            raise ValueError("a limit with a key has no lease")
         self.name = name
-        self.bucket, self.keyed, self.key = bucket, keyed, key
+        self.bucket, self.keyed, self.key, self.lease = bucket, keyed, key, lease
         self.patience = patience_ns << SP_TICK_BITS
         self.cost, self.cost_field, self.bytes_per_token = cost, cost_field, bytes_per_token
         self.is_dry, self.tells_all = is_dry, tells_all
@@ -46,10 +51,12 @@ cdef class RateLimit:
     # hot
     cdef int64_t reserve(self, Head head, const Ip* client, int64_t now_ns, MetricCells* cells, Charge* charge) noexcept:
         """From 0 up: admitted, after so many ns; below 0: refused, with as many ns to the next try."""
-        charge.word, charge.is_keyed = NULL, False
+        charge.word, charge.is_keyed, charge.lease = NULL, False, NULL
         charge.cost = self.cost if self.cost_field is None else self.cost_of(head)
         if self.key is not None:
             return self.reserve_keyed(head, client, now_ns, cells, charge)
+        if self.lease is not None:
+            return self.reserve_leased(now_ns, cells, charge)
         charge.word, charge.rate = self.bucket.word, &self.bucket.rate
         return bucket_reserve(charge.word, now_ns, charge.cost, charge.rate, self.patience)
 
@@ -72,6 +79,16 @@ cdef class RateLimit:
         if outcome == KEY_EVICTED:
             count(cells, self.evicted, 1)
         return wait
+
+    # hot
+    cdef int64_t reserve_leased(self, int64_t now_ns, MetricCells* cells, Charge* charge) noexcept:
+        cdef LeaseAnswer answer = self.lease.take(now_ns, charge.cost, cells)
+        if answer == LEASE_LOCAL:
+            charge.word, charge.rate = self.bucket.word, &self.bucket.rate
+            return bucket_reserve(charge.word, now_ns, charge.cost, charge.rate, 0)
+        if answer == LEASE_TAKEN:
+            charge.lease = self.lease.left
+        return -self.lease.retry_ns if answer == LEASE_EMPTY else 0
 
     cdef int64_t cost_of(self, Head head) noexcept:
         """What the field says, from 1 to `cost`; 1 if it says nothing that is a number."""
@@ -101,6 +118,8 @@ cdef class RateLimit:
     cdef void give_back(self, const Charge* charge, int64_t now_ns) noexcept:
         if charge.word != NULL:
             bucket_give_back(charge.word, charge.cost, charge.rate)
+        elif charge.lease != NULL:
+            word_add(charge.lease, charge.cost)
         elif charge.is_keyed:
             key_give_back(&self.keyed.table, charge.hashed, now_ns, charge.cost)
 
@@ -110,6 +129,8 @@ cdef class RateLimit:
         cdef uint64_t hashed
         cdef int found
         if cost <= 0:
+            return
+        if self.lease is not None and self.lease.charge(now_ns, cost) != LEASE_LOCAL:
             return
         if self.key is None:
             bucket_charge(self.bucket.word, now_ns, cost, &self.bucket.rate)

@@ -205,6 +205,26 @@ def rate_limit_override(name: str, key: str) -> str:
     return _series("rate_limit_override", name=name, key=key)
 
 
+def rate_limit_lease(name: str) -> str:
+    """Word: tokens of a rate limit with a store that this machine has leased and not used; below 0: that it owes."""
+    return _series("rate_limit_lease", name=name)
+
+
+def rate_limit_leased_until(name: str) -> str:
+    """Word: until when that lease counts, in ns of CLOCK_MONOTONIC; later the store has not answered for too long."""
+    return _series("rate_limit_leased_until", name=name)
+
+
+def rate_limit_machines(name: str) -> str:
+    """Word: how many machines share a rate limit, as its store has last said."""
+    return _series("rate_limit_machines", name=name)
+
+
+def rate_limit_asked(name: str) -> str:
+    """Counter: tokens of a rate limit with a store that requests have asked for."""
+    return _series("rate_limit_asked", name=name)
+
+
 def rate_limit_delayed(name: str) -> str:
     """Counter: requests that had to wait for a rate limit's tokens."""
     return _series("rate_limit_delayed", name=name)

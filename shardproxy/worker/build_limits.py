@@ -7,12 +7,16 @@ from dataclasses import dataclass
 from shardproxy.config import schema
 from shardproxy.config.limits import places
 from shardproxy.limits.keys import Key
+from shardproxy.limits.leases import Lease
 from shardproxy.limits.rates import RateLimit
 from shardproxy.shm import names
 from shardproxy.shm.buckets import Bucket, Buckets
 from shardproxy.shm.keyed import KeyedBuckets
 from shardproxy.shm.slots import Slots
+from shardproxy.shm.words import Words
 from shardproxy.worker.snapshot import Worksite
+
+LEASE_RETRY_NS = 50_000_000  # the controller leases more every 25 ms
 
 
 @dataclass(frozen=True)
@@ -38,11 +42,22 @@ class LimitBuilder:
             tells_all=limit.x_ratelimit,
             delayed=self.slots.counter(names.rate_limit_delayed(limit.name)),
             evicted=-1 if key is None else self.slots.counter(names.rate_limit_evicted(limit.name)),
+            lease=None if limit.store is None else self.lease(limit),
         )
 
     def bucket(self, limit: schema.RateLimit) -> Bucket:
         slot = self.slots.bucket(names.rate_limit(limit.name))
         return Bucket(Buckets(self.site.segment), slot, limit.rate, schema.burst_of(limit))
+
+    def lease(self, limit: schema.RateLimit) -> Lease:
+        return Lease(
+            Words(self.site.segment),
+            self.slots.word(names.rate_limit_lease(limit.name)),
+            self.slots.word(names.rate_limit_leased_until(limit.name)),
+            self.slots.counter(names.rate_limit_asked(limit.name)),
+            limit.on_store_failure,
+            max(LEASE_RETRY_NS, round(1e9 / limit.rate)),
+        )
 
     def keyed(self, limit: schema.RateLimit) -> KeyedBuckets:
         slot = self.slots.table(names.rate_limit_keys(limit.name, limit.rate))

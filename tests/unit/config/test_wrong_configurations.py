@@ -115,6 +115,12 @@ KEYS = [
           "9: rate_limits[0].overrides[0].burst: at this rate the burst would take longer than a year to fill"),
     Wrong("cost above the burst", "rate: 5/s", "rate: 5/s, cost: 6",
           "9: rate_limits[0].cost: is above the burst of 5, so such a request could never be admitted"),
+    Wrong("store with a password", "rate: 5/s", "rate: 50/s, store: 'redis://:secret@host:6379'",
+          "9: rate_limits[0].store: 'redis://:secret@host:6379' is not a store; "
+          "write redis://HOST:PORT or redis://HOST:PORT/DATABASE"),
+    Wrong("store without a port", "rate: 5/s", "rate: 50/s, store: 'redis://host'",
+          "9: rate_limits[0].store: 'redis://host' is not a store; "
+          "write redis://HOST:PORT or redis://HOST:PORT/DATABASE"),
     Wrong("first without room", ENDPOINTS, ENDPOINTS + "\n    balance: first",
           "8: clusters[0].balance: "
           "first needs max_requests for every endpoint but the last, or those after it get nothing"),

@@ -6,18 +6,22 @@ import time
 import msgspec
 import pytest
 
-from shardproxy.config.schema import Config
+from shardproxy.config.schema import Config, RateLimit
+from shardproxy.config.stores import Store
 from shardproxy.controller.reading import read
 from shardproxy.controller.reasons import Reason, Why
-from shardproxy.controller.stats import Stats
+from shardproxy.controller.stats import Stats, StoreStats
 from shardproxy.shm import names
 from shardproxy.shm.buckets import Bucket, Buckets
 from shardproxy.shm.decisions import CHECKED, EJECTED, FAILED_CHECK, Decisions
 from shardproxy.shm.gauges import Gauges
+from shardproxy.shm.layout import Capacities
 from shardproxy.shm.metrics import Metrics
 from shardproxy.shm.rows import Kind, Rows, State
 from shardproxy.shm.segment import Segment
 from shardproxy.shm.slots import Slots
+from shardproxy.shm.words import Words
+from shardproxy.supervisor.catalog import assign
 
 FIRST, SECOND = ("app", "127.0.0.1:9001"), ("app", "127.0.0.1:9002")
 MS = 10**6
@@ -184,3 +188,21 @@ def test_readers_get_back_from_json_what_was_read(
     workers[0].add(names.endpoint_active(*FIRST), 1)
     stats = read(segment, slots, config)
     assert msgspec.json.decode(msgspec.json.encode(stats), type=Stats) == stats
+
+
+def test_a_limit_that_machines_share_tells_of_its_store(config: Config) -> None:
+    limit = RateLimit(name="all", rate=50.0, store=Store("10.0.0.9", 6379), on_store_failure="closed")
+    shared = msgspec.structs.replace(config, rate_limits=(*config.rate_limits, limit))
+    slots, segment = Slots(Capacities()), Segment.create(Capacities())
+    assign(shared, slots)
+    words = Words(segment)
+    words.store(slots.word(names.rate_limit_lease("all")), 12)
+    words.store(slots.word(names.rate_limit_machines("all")), 3)
+    lost = read(segment, slots, shared).rate_limits
+    words.store(slots.word(names.rate_limit_leased_until("all")), time.monotonic_ns() + 10**10)
+    found = read(segment, slots, shared).rate_limits
+    segment.close()
+    told = StoreStats(address="redis://10.0.0.9:6379", state="closed", leased=12, machines=3)
+    assert lost["all"].store == told
+    assert found["all"].store == msgspec.structs.replace(told, state="shared")
+    assert found["few"].store is None
