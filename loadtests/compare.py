@@ -86,7 +86,8 @@ def _terminated(_number: int, _frame: FrameType | None) -> None:
 
 def measure(bench: Bench) -> int:
     """Run the bench; 0, or INTERRUPTED when SIGINT or SIGTERM ended it early."""
-    signal.signal(signal.SIGTERM, _terminated)
+    for number in (signal.SIGTERM, signal.SIGINT):  # the latter is ignored where a shell has started this with &
+        signal.signal(number, _terminated)
     try:
         bench.run()
     except KeyboardInterrupt:

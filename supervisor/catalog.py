@@ -188,6 +188,8 @@ def _of_rate_limit(limit: RateLimit) -> Iterator[Entry]:
         yield SlotKind.WORD, names.rate_limit_leased_until(limit.name)
         yield SlotKind.WORD, names.rate_limit_machines(limit.name)
         yield SlotKind.COUNTER, names.rate_limit_asked(limit.name)
+    if limit.adaptive is not None:
+        yield SlotKind.WORD, names.rate_limit_interval(limit.name)
     yield SlotKind.COUNTER, names.rate_limit_delayed(limit.name)
     yield SlotKind.COUNTER, names.rate_limit_admitted(limit.name)
     yield SlotKind.COUNTER, names.rate_limit_refused(limit.name)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from shardproxy.config.words import MILLISECOND, Count, Duration, Percent, Timeout, Words, says
+from shardproxy.config.words import MILLISECOND, SECOND, Count, Duration, Name, Percent, Rate, Timeout, Words, says
 
 
 class Adaptive(Words, frozen=True, kw_only=True):
@@ -31,3 +31,23 @@ class Adaptive(Words, frozen=True, kw_only=True):
     ] = None
     failures: Annotated[Percent, says("For `aimd`: from which share of failed requests on fewer are allowed.")] = 10
     interval: Annotated[Duration, Meta(ge=50 * MILLISECOND), says("From one look to the next.")] = 200 * MILLISECOND
+
+
+class AdaptiveRate(Words, frozen=True, kw_only=True):
+    """A rate that follows how a cluster fares: more by a step while all is well, a third less when not."""
+
+    cluster: Annotated[Name, says("The cluster whose requests tell.")]
+    min: Annotated[Rate, says("The least that is ever allowed.")]
+    max: Annotated[Rate, says("The most.")]
+    latency: Annotated[
+        Timeout | None,
+        says("What is too long for 95 of 100 of them, head sent to response complete.", otherwise="failures tell"),
+    ] = None
+    failures: Annotated[
+        Percent, says("More failed requests than this are too many: no answer, a broken one, or one of 500 and more.")
+    ] = 5
+    step: Annotated[
+        Annotated[int, Meta(ge=1, le=100)],
+        says("What is added with each look, in percent of `max`, while all is well and the rate is used up."),
+    ] = 5
+    interval: Annotated[Duration, Meta(ge=50 * MILLISECOND), says("From one look to the next.")] = SECOND

@@ -18,6 +18,7 @@ from shardproxy.config.check_clusters import (
     queues_can_fill,
 )
 from shardproxy.config.check_limits import (
+    adaptive_rates_make_sense,
     buckets_fill_in_time,
     costs_can_be_met,
     keys_are_of_use,
@@ -98,6 +99,7 @@ _CHECKS: tuple[Callable[[Config], Iterator[Finding]], ...] = (
     buckets_fill_in_time,
     keys_are_of_use,
     costs_can_be_met,
+    adaptive_rates_make_sense,
     routes_have_few_limits,
     stores_can_be_used,
     endpoints_have_one_source,

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterator
 
-from shardproxy.config.findings import Finding, repeated
+from shardproxy.config.findings import Finding, known, repeated
 from shardproxy.config.limits import LimitKey, LimitOverride, RateLimit, burst_of
 from shardproxy.config.places import Path
 from shardproxy.config.schema import Config
 
+MOST_PARTS = 4  # as limits/keys.pxd
 MAX_FILL_S = 365 * 24 * 3600
 MAX_KEYED_RATE = 500_000  # a second; as shm/keyed.pyx
 MAX_KEYED_BURST = 1 << 24
+KEY_PARTS = ("address", "header", "cookie", "query", "path")
 MOST_OF_A_ROUTE = 16  # as limits/rates.pxd
 
 
@@ -30,6 +33,20 @@ def keys_are_of_use(config: Config) -> Iterator[Finding]:
             yield from _keyed(path, limit, limit.key)
         elif limit.overrides:
             yield (*path, "overrides"), "are for limits with a key"
+
+
+def adaptive_rates_make_sense(config: Config) -> Iterator[Finding]:
+    clusters = [cluster.name for cluster in config.clusters]
+    for number, limit in enumerate(config.rate_limits):
+        path = ("rate_limits", number, "adaptive")
+        rules = limit.adaptive
+        if rules is None:
+            continue
+        yield from known((*path, "cluster"), rules.cluster, "cluster", clusters)
+        if not rules.min <= limit.rate <= rules.max:
+            yield (*path[:2], "rate"), f"must be from adaptive.min ({rules.min:g}/s) to adaptive.max ({rules.max:g}/s)"
+        if limit.key is not None or limit.store is not None:
+            yield path, "is not for limits with a key or a store"
 
 
 def costs_can_be_met(config: Config) -> Iterator[Finding]:
@@ -52,7 +69,7 @@ def routes_have_few_limits(config: Config) -> Iterator[Finding]:
 
 def parts_of(key: LimitKey) -> list[str]:
     """The keys of a `LimitKey` that are written."""
-    return [name for name in ("address", "header", "cookie", "query") if getattr(key, name) is not None]
+    return [name for name in KEY_PARTS if getattr(key, name) is not None]
 
 
 def _fills(path: Path, limit: RateLimit | LimitOverride) -> Iterator[Finding]:
@@ -64,7 +81,11 @@ def _fills(path: Path, limit: RateLimit | LimitOverride) -> Iterator[Finding]:
 def _keyed(path: Path, limit: RateLimit, key: LimitKey) -> Iterator[Finding]:
     parts = parts_of(key)
     if not parts:
-        yield (*path, "key"), "needs client_ip, or header, cookie or query"
+        yield (*path, "key"), "needs client_ip, or header, cookie, query or path"
+    if len(parts) > MOST_PARTS:
+        yield (*path, "key"), f"has {len(parts)} parts; at most {MOST_PARTS} make a key"
+    if key.path is not None and not re.fullmatch(r"[^{]*\{[^}]*\}", key.path):
+        yield (*path, "key", "path"), "needs one name in braces, at its end: /users/{id}"
     if limit.rate > MAX_KEYED_RATE:
         yield (*path, "rate"), f"of each key at most {MAX_KEYED_RATE}/s"
     if limit.burst is not None and limit.burst > MAX_KEYED_BURST:

@@ -7,7 +7,21 @@ from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta
 
-from shardproxy.config.words import Count, Duration, File, Name, Rate, Size, StoreAddress, Text, Token, Words, says
+from shardproxy.config.adaptive import AdaptiveRate
+from shardproxy.config.words import (
+    Count,
+    Duration,
+    File,
+    Name,
+    Rate,
+    Size,
+    StoreAddress,
+    Template,
+    Text,
+    Token,
+    Words,
+    says,
+)
 
 MOST_KEYS = 1 << 24
 
@@ -26,6 +40,10 @@ class LimitKey(Words, frozen=True, kw_only=True):
     header: Annotated[Token | None, says("A field of the request.", otherwise="not by a field")] = None
     cookie: Annotated[Token | None, says("A cookie.", otherwise="not by a cookie")] = None
     query: Annotated[Token | None, says("A query parameter, as it is written.", otherwise="not by one")] = None
+    path: Annotated[
+        Template | None,
+        says("The path's segment in the place of the name in braces, whatever follows it.", otherwise="not by one"),
+    ] = None
 
 
 class LimitCost(Words, frozen=True, kw_only=True):
@@ -73,6 +91,13 @@ class RateLimit(Words, frozen=True, kw_only=True):
     delay: Annotated[
         Duration, says("Requests that would be admitted within this time wait for it; others are refused.")
     ] = 0
+    adaptive: Annotated[
+        AdaptiveRate | None,
+        says(
+            "The rate follows how a cluster fares, from `rate` on, and `burst` with it. Not with `key` or `store`.",
+            otherwise="the rate stays",
+        ),
+    ] = None
     store: Annotated[
         StoreAddress | None,
         says(

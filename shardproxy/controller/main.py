@@ -17,6 +17,7 @@ import uvloop
 from shardproxy.control.messages import Answer, Drain, Drained, Ready, Stop
 from shardproxy.control.seat import ADMIN, Seat
 from shardproxy.controller.adaptive import AdaptiveLimits
+from shardproxy.controller.adaptive_rates import AdaptiveRates
 from shardproxy.controller.admin.server import AdminServer
 from shardproxy.controller.discovery.changes import Changes
 from shardproxy.controller.discovery.watching import Discovery
@@ -60,11 +61,12 @@ class Controller:
         self._health = Health(seat.segment)
         self._outliers = Outliers(seat.segment)
         self._adaptive = AdaptiveLimits(seat.segment)
+        self._rates = AdaptiveRates(seat.segment)
         self._shared = SharedLimits(seat.segment)
         changes = changes_of(view, self._orders.wishes)
         view.discovery = self._discovery = Discovery(changes)
         followers = [self._health.follow, self._outliers.follow, self._adaptive.follow, self._discovery.follow]
-        followers.append(self._shared.follow)
+        followers += [self._rates.follow, self._shared.follow]
         self._followers = followers
         view.followers += followers
         self._admin = AdminServer(view, self._orders.wishes, changes)
@@ -84,6 +86,7 @@ class Controller:
         self._health.stop()
         self._outliers.stop()
         self._adaptive.stop()
+        self._rates.stop()
         self._shared.stop()
         self._discovery.stop()
         if self._orders.is_orphan:

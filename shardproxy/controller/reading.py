@@ -229,10 +229,11 @@ class Reading:
         )
 
     def _rate_limit(self, limit: RateLimit) -> RateLimitStats:
+        bucket = None if limit.key is not None else self._bucket(limit)
         return RateLimitStats(
-            rate=limit.rate,
-            burst=burst_of(limit),
-            tokens=self._tokens(limit) if limit.key is None else None,
+            rate=limit.rate if bucket is None or limit.adaptive is None else round(bucket.rate_per_s, 3),
+            burst=burst_of(limit) if bucket is None else bucket.burst,
+            tokens=None if bucket is None else round(bucket.tokens(self._now_ns), 3),
             admitted=self._count(names.rate_limit_admitted(limit.name)),
             refused=self._count(names.rate_limit_refused(limit.name)),
             delayed=self._count(names.rate_limit_delayed(limit.name)),
@@ -253,9 +254,12 @@ class Reading:
             machines=words.load(self._slots.word(names.rate_limit_machines(name))),
         )
 
-    def _tokens(self, limit: RateLimit) -> float:
+    def _bucket(self, limit: RateLimit) -> Bucket:
         slot = self._slots.bucket(names.rate_limit(limit.name))
-        return round(Bucket(self._buckets, slot, limit.rate, burst_of(limit)).tokens(self._now_ns), 3)
+        bucket = Bucket(self._buckets, slot, limit.rate, burst_of(limit))
+        if limit.adaptive is not None:
+            bucket.follow(Words(self._segment), self._slots.word(names.rate_limit_interval(limit.name)))
+        return bucket
 
     def _keys(self, limit: RateLimit) -> KeyStats:
         slot, room = self._slots.table(names.rate_limit_keys(limit.name, limit.rate)), places(limit)

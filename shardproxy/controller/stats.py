@@ -174,6 +174,7 @@ class RateLimitStats(msgspec.Struct, frozen=True, kw_only=True):
     """One rate limit: what it is (requests a second, and at once), what it has left, what it did."""
 
     rate: float
+    """With `adaptive`: the present one."""
     burst: int
     tokens: float | None
     """Left in its bucket; none where each key has its own."""

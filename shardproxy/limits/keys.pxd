@@ -1,4 +1,5 @@
-# What a limit is kept by: the client's address, a field, a cookie, a query parameter, or several of them together.
+# What a limit is kept by: the client's address, a field, a cookie, a query parameter, a segment of the path, or several
+# of them together.
 from libc.stdint cimport uint64_t
 
 from shardproxy.http1.forwarding cimport Ip
@@ -14,10 +15,11 @@ cdef enum KeySource:
     KEY_HEADER
     KEY_COOKIE
     KEY_QUERY
+    KEY_PATH
 
 cdef struct KeyPart:
     KeySource source
-    text name
+    text name               # of KEY_PATH: what stands before the segment
     Py_ssize_t name_len
     int ipv4, ipv6          # bits of a client's address that count
 

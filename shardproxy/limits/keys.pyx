@@ -2,13 +2,13 @@
 nobody can choose keys that meet others in the table."""
 
 from libc.stdint cimport uint8_t
-from libc.string cimport memcpy
+from libc.string cimport memchr, memcmp, memcpy
 
 from shardproxy.http1.forwarding cimport read_ip
 from shardproxy.http1.values cimport cookie_value, field_value, query_value
 from shardproxy.shm.siphash cimport sp_siphash13
 
-SOURCES = {"client": KEY_CLIENT, "header": KEY_HEADER, "cookie": KEY_COOKIE, "query": KEY_QUERY}
+SOURCES = {"client": KEY_CLIENT, "header": KEY_HEADER, "cookie": KEY_COOKIE, "query": KEY_QUERY, "path": KEY_PATH}
 
 cdef enum:
     ADDRESS_ROOM = 17           # the family and 16 octets
@@ -50,6 +50,8 @@ cdef class Key:
             return cookie_value(head, part.name, part.name_len)
         if part.source == KEY_QUERY:
             return query_value(head, part.name, part.name_len)
+        if part.source == KEY_PATH:
+            return segment_behind(head, part.name, part.name_len)
         if client.bits == 0:
             return Value(NULL, 0)
         return network_of(client, part.ipv4 if client.bits == 32 else part.ipv6, room)
@@ -69,6 +71,18 @@ cdef class Key:
             joined[1] = sp_siphash13(words, <const unsigned char*>value.p, value.n)
             joined[0] = joined[1] if i == 0 else sp_siphash13(words, <const unsigned char*>joined, sizeof(joined))
         return joined[0]
+
+
+cdef Value segment_behind(Head head, text start, Py_ssize_t n) noexcept nogil:
+    """The path's segment behind `start`; whatever follows it does not matter."""
+    cdef text p = head.base + head.path
+    cdef text end = p + head.path_len, stop
+    if end - p <= n or memcmp(p, start, n) != 0:
+        return Value(NULL, 0)
+    stop = <text>memchr(p + n, b'/', end - p - n)
+    if stop == NULL:
+        stop = end
+    return Value(NULL, 0) if stop == p + n else Value(p + n, stop - p - n)
 
 
 cdef Value network_of(const Ip* client, int bits, unsigned char* room) noexcept nogil:

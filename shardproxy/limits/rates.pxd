@@ -9,6 +9,7 @@ from shardproxy.limits.leases cimport Lease
 from shardproxy.shm.buckets cimport Bucket, BucketRate
 from shardproxy.shm.keyed cimport KeyedBuckets
 from shardproxy.shm.metrics cimport MetricCells, Metrics
+from shardproxy.shm.words cimport Words
 
 cdef enum:
     MOST_LIMITS = 16        # of one route
@@ -35,6 +36,9 @@ cdef class RateLimit:
     cdef tuple overrides            # of Bucket, in the order of override_keys
     cdef uint64_t* override_keys    # ascending
     cdef int override_count
+    cdef Words words                # keeps what `interval` points to
+    cdef const int64_t* interval    # NULL: the rate stays; else what to go by (bucket_follow)
+    cdef int64_t tolerance          # ticks of a burst, at every rate
     cdef int64_t patience           # ticks; as bucket_reserve
     cdef int64_t cost
     cdef int64_t bytes_per_token    # of the response's body, charged afterwards; 0 = not

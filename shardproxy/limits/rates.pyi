@@ -6,6 +6,7 @@ from shardproxy.limits.leases import Lease
 from shardproxy.shm.buckets import Bucket
 from shardproxy.shm.keyed import KeyedBuckets
 from shardproxy.shm.metrics import Metrics
+from shardproxy.shm.words import Words
 
 class RateLimit:
     """One named limit: its bucket in shared memory, or its buckets by key; and how it is charged.
@@ -15,7 +16,7 @@ class RateLimit:
     and has to wait. A request costs `cost` tokens, or what `cost_field` says up to that; and afterwards one for every
     `bytes_per_token` of its response's body. A dry one counts what it would refuse, and refuses nothing; with
     `tells_all` a refused client gets X-RateLimit fields, too. With a `lease` its tokens come first, and the bucket only
-    stands in for a store that does not answer.
+    stands in for a store that does not answer. With `words` the rate is what the word `interval` says, if anything.
     """
 
     name: str
@@ -42,6 +43,8 @@ class RateLimit:
         delayed: int = -1,
         evicted: int = -1,
         lease: Lease | None = None,
+        words: Words | None = None,
+        interval: int = -1,
     ) -> None: ...
 
 class RateLimits:

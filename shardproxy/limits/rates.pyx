@@ -7,7 +7,7 @@ from shardproxy.http1.forwarding cimport read_ip
 from shardproxy.http1.grammar cimport ZERO
 from shardproxy.http1.values cimport Value, field_value
 from shardproxy.limits.leases cimport LEASE_EMPTY, LEASE_LOCAL, LEASE_TAKEN, LeaseAnswer
-from shardproxy.shm.buckets cimport SP_TICK_BITS, bucket_charge, bucket_give_back, bucket_reserve
+from shardproxy.shm.buckets cimport SP_TICK_BITS, bucket_charge, bucket_follow, bucket_give_back, bucket_reserve
 from shardproxy.shm.keyed cimport KEY_EVICTED, KeyOutcome, key_charge, key_give_back, key_reserve
 from shardproxy.shm.metrics cimport count
 from shardproxy.shm.words cimport word_add
@@ -21,7 +21,7 @@ cdef class RateLimit:
     def __init__(self, Bucket bucket, int admitted, int refused, *, str name="", KeyedBuckets keyed=None, Key key=None,
                  overrides=(), int64_t patience_ns=0, int64_t cost=1, bytes cost_field=None, int64_t bytes_per_token=0,
                  bint is_dry=False, bint tells_all=False, int delayed=-1, int evicted=-1,
-                 Lease lease=None):
+                 Lease lease=None, Words words=None, int interval=-1):
         if (bucket is None) == (keyed is None) or (keyed is None) != (key is None):
             raise ValueError("a limit has one bucket, or buckets by key")
         if lease is not None and key is not None:
@@ -32,6 +32,8 @@ cdef class RateLimit:
         self.cost, self.cost_field, self.bytes_per_token = cost, cost_field, bytes_per_token
         self.is_dry, self.tells_all = is_dry, tells_all
         self.admitted, self.refused, self.delayed, self.evicted = admitted, refused, delayed, evicted
+        if words is not None:
+            self.words, self.interval, self.tolerance = words, words.word(interval), bucket.rate.tolerance
         self.keep_overrides(sorted(overrides, key=hash_first))
 
     def keep_overrides(self, overrides):
@@ -57,6 +59,8 @@ cdef class RateLimit:
             return self.reserve_keyed(head, client, now_ns, cells, charge)
         if self.lease is not None:
             return self.reserve_leased(now_ns, cells, charge)
+        if self.interval != NULL:
+            bucket_follow(self.interval, self.tolerance, &self.bucket.rate)
         charge.word, charge.rate = self.bucket.word, &self.bucket.rate
         return bucket_reserve(charge.word, now_ns, charge.cost, charge.rate, self.patience)
 

@@ -7,6 +7,8 @@
 # brought back.
 from libc.stdint cimport INT64_MAX, int64_t, uint64_t
 
+from .words cimport word_load
+
 cdef extern from *:
     """
     #include <stdint.h>
@@ -90,6 +92,19 @@ cdef inline void bucket_charge(uint64_t* word, int64_t now_ns, int64_t cost, con
         ahead = max(0, min(<int64_t>(seen - now), rate.tolerance)) + min(cost, rate.burst) * rate.interval
         if sp_bucket_swap(word, &seen, now + <uint64_t>min(ahead, rate.tolerance)):
             return
+
+
+cdef inline void bucket_follow(const int64_t* interval, int64_t tolerance, BucketRate* rate) noexcept nogil:
+    """Go by the interval that another process has published, if it has (0: it has not).
+
+    A burst lasts as long at every rate, `tolerance` ticks, so there are the fewer tokens in it the lower the rate is; but
+    always one.
+    """
+    cdef int64_t ticks = word_load(interval)
+    if ticks > 0 and ticks != rate.interval:
+        rate.interval = ticks
+        rate.tolerance = max(tolerance, ticks)
+        rate.burst = rate.tolerance // ticks
 
 
 cdef class Buckets:

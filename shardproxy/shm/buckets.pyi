@@ -1,6 +1,10 @@
 from typing import final
 
 from shardproxy.shm.segment import Segment
+from shardproxy.shm.words import Words
+
+TICKS_PER_S: int
+"""The unit of intervals: 1/16 ns."""
 
 @final
 class Buckets:
@@ -26,6 +30,9 @@ class Bucket:
     @property
     def burst(self) -> int:
         """The most tokens it holds."""
+
+    def follow(self, words: Words, slot: int) -> None:
+        """Go by the interval (ticks a token) in that word, unless it is 0; a burst lasts as long as before."""
 
     def take(self, now_ns: int, cost: int = 1) -> int:
         """0 if `cost` tokens were there and are taken; else the ns until they would be, and nothing is taken.

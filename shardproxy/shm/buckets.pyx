@@ -4,8 +4,9 @@ import math
 from fractions import Fraction
 
 from shardproxy.shm.mapping cimport address
+from shardproxy.shm.words cimport Words
 
-_TICKS_PER_S = 16_000_000_000
+TICKS_PER_S = 16_000_000_000
 _MAX_TICKS = 1 << 61  # 4.5 years: twice this still fits the signed difference that bucket_take works with
 
 
@@ -31,7 +32,7 @@ cdef class Bucket:
             raise ValueError(f"the rate of a bucket must be a number above 0, not {rate_per_s}")
         if burst < 1:
             raise ValueError(f"the burst of a bucket must be at least 1, not {burst}")
-        interval = min(math.ceil(_TICKS_PER_S / Fraction(rate_per_s)), _MAX_TICKS)
+        interval = min(math.ceil(TICKS_PER_S / Fraction(rate_per_s)), _MAX_TICKS)
         self.buckets = buckets
         self.slot = slot
         self.word = buckets.word(slot)
@@ -44,11 +45,14 @@ cdef class Bucket:
 
     @property
     def rate_per_s(self):
-        return _TICKS_PER_S / self.rate.interval
+        return TICKS_PER_S / self.rate.interval
 
     @property
     def burst(self):
         return self.rate.burst
+
+    def follow(self, Words words not None, int slot):
+        bucket_follow(words.word(slot), self.rate.tolerance, &self.rate)
 
     def take(self, int64_t now_ns, int64_t cost=1):
         return bucket_take(self.word, now_ns, cost, &self.rate)

@@ -225,6 +225,11 @@ def rate_limit_asked(name: str) -> str:
     return _series("rate_limit_asked", name=name)
 
 
+def rate_limit_interval(name: str) -> str:
+    """Word: ticks that a rate limit's token takes now, as its `adaptive` has found out; 0: not yet."""
+    return _series("rate_limit_interval", name=name)
+
+
 def rate_limit_delayed(name: str) -> str:
     """Counter: requests that had to wait for a rate limit's tokens."""
     return _series("rate_limit_delayed", name=name)

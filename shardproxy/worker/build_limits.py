@@ -43,6 +43,8 @@ class LimitBuilder:
             delayed=self.slots.counter(names.rate_limit_delayed(limit.name)),
             evicted=-1 if key is None else self.slots.counter(names.rate_limit_evicted(limit.name)),
             lease=None if limit.store is None else self.lease(limit),
+            words=None if limit.adaptive is None else Words(self.site.segment),
+            interval=-1 if limit.adaptive is None else self.slots.word(names.rate_limit_interval(limit.name)),
         )
 
     def bucket(self, limit: schema.RateLimit) -> Bucket:
@@ -79,4 +81,6 @@ def key_of(key: schema.LimitKey) -> Key:
     for source, name in (("header", key.header), ("cookie", key.cookie), ("query", key.query)):
         if name is not None:
             parts.append((source, name.encode(), 0, 0))
+    if key.path is not None:
+        parts.append(("path", key.path.partition("{")[0].encode(), 0, 0))
     return Key(parts)

@@ -68,3 +68,34 @@ def test_mirrored(tmp_path: Path) -> None:
     with example("mirrored", tmp_path) as (running, numbers, _):
         assert {numbers[get(running)[0]] for _ in range(150)} == {1, 2}
         assert 0 < running.stats()["clusters"]["next"]["mirrored"] < 60
+
+
+def statuses(running: Proxy, path: str, times: int, **fields: str) -> Counter[int]:
+    connection = http.client.HTTPConnection("127.0.0.1", running.port, timeout=20)
+    seen: Counter[int] = Counter()
+    for _ in range(times):
+        connection.request("GET", path, headers={name.replace("_", "-"): value for name, value in fields.items()})
+        answer = connection.getresponse()
+        answer.read()
+        seen[answer.status] += 1
+    connection.close()
+    return seen
+
+
+def test_rate_limits(tmp_path: Path) -> None:
+    with example("rate_limits", tmp_path) as (running, _, _):
+        assert statuses(running, "/tenants/blue/x", 5) == {200: 3, 429: 2}
+        assert statuses(running, "/tenants/green", 3) == {200: 3}
+        assert statuses(running, "/api/", 20, X_Api_Key="iron")[429] >= 10
+        assert statuses(running, "/", 20) == {200: 20}
+        limits = running.stats()["rate_limits"]
+        assert limits["would-be"]["refused"] == 19
+        assert limits["each-tenant"]["keys"]["occupied"] == 2
+
+
+def test_adaptive(tmp_path: Path) -> None:
+    with example("adaptive", tmp_path) as (running, _, _):
+        assert statuses(running, "/", 50) == {200: 50}
+        assert statuses(running, "/reports/", 10) == {200: 10}
+        assert 5 <= running.stats()["rate_limits"]["reports"]["rate"] <= 500
+        eventually(lambda: running.stats()["clusters"]["app"]["adaptive_limit"] >= 4, "a limit")

@@ -93,7 +93,7 @@ KEYS = [
     Wrong("a retry budget above all", ENDPOINTS, ENDPOINTS + "\n    retry_budget: {percent: 120}",
           "8: clusters[0].retry_budget.percent: must be at most 100, not 120"),
     Wrong("key of nothing", "rate: 5/s", "rate: 5/s, key: {ipv4_prefix: 24}",
-          "9: rate_limits[0].key: needs client_ip, or header, cookie or query"),
+          "9: rate_limits[0].key: needs client_ip, or header, cookie, query or path"),
     Wrong("key of an unknown kind", "rate: 5/s", "rate: 5/s, key: client",
           "9: rate_limits[0].key: 'client' is not client_ip; did you mean 'client_ip'?"),
     Wrong("keyed rate too high", "rate: 5/s", "rate: 600000/s, key: client_ip",

@@ -10,11 +10,12 @@ import pytest
 from shardproxy.http1.head import Head
 from shardproxy.limits.keys import Key
 from shardproxy.limits.rates import RateLimit, RateLimits
-from shardproxy.shm.buckets import Bucket, Buckets
+from shardproxy.shm.buckets import TICKS_PER_S, Bucket, Buckets
 from shardproxy.shm.keyed import KeyedBuckets
 from shardproxy.shm.layout import Capacities
 from shardproxy.shm.metrics import Metrics
 from shardproxy.shm.segment import Segment
+from shardproxy.shm.words import Words
 
 NOW = 10**12
 SECOND = 10**9
@@ -152,3 +153,21 @@ def test_when_one_refuses_a_key_gets_its_token_back(segment: Segment) -> None:
     both = RateLimits([by_key, whole], Metrics(segment, 1))
     assert [both.ask(NOW, head(b"X-Key: " + key))[0] for key in (b"a", b"b")] == [-1, 1]
     assert RateLimits([by_key], Metrics(segment, 1)).ask(NOW, head(b"X-Key: b"))[0] == -1
+
+
+def test_a_segment_of_the_path_is_a_key_whatever_follows(segment: Segment) -> None:
+    limits = keyed(segment, Key([("path", b"/users/", 0, 0)]))
+    targets = [b"/users/7", b"/users/7/posts", b"/users/7?page=2", b"/users/8", b"/users", b"/users/", b"/other/7"]
+    assert [admitted(limits, 2, target=target) for target in targets] == [2, 0, 0, 2, 2, 2, 2]
+
+
+def test_a_rate_follows_the_interval_that_is_published_and_its_burst_lasts_as_long(segment: Segment) -> None:
+    words = Words(segment)
+    limits = shared(segment, rate=1000, burst=100, words=words, interval=0)
+    assert admitted(limits, 200) == 100
+    words.store(0, TICKS_PER_S // 500)
+    request, later = head(), NOW + SECOND
+    assert sum(limits.ask(later, request)[0] < 0 for _ in range(200)) == 50
+    words.store(0, TICKS_PER_S // 5)
+    assert limits.ask(later + SECOND, request)[0] < 0
+    assert limits.ask(later + SECOND, request)[1] == pytest.approx(SECOND / 5, rel=0.01)
