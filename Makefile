@@ -4,7 +4,7 @@ VENV    := .venv
 BIN     := $(VENV)/bin
 SOURCES := setup.py pyproject.toml $(shell find shardproxy -name '*.pyx' -o -name '*.pxd')
 
-.PHONY: run test lint bench fuzz install-systemd clean
+.PHONY: run test lint bench bench-micro fuzz install-systemd clean
 
 run: $(VENV)/run.installed
 	$(BIN)/shardproxy demo $(DEMO)
@@ -18,6 +18,10 @@ lint: $(VENV)/test.installed
 
 bench: $(VENV)/bench.installed
 	$(BIN)/python -m loadtests.compare $(BENCH)
+
+# Instructions of single operations, compared with loadtests/micro/instructions.json; MICRO=--write renews that.
+bench-micro: $(VENV)/test.installed
+	$(BIN)/python -m loadtests.micro $(MICRO)
 
 fuzz: $(VENV)/test.installed
 	$(BIN)/python -m tests.fuzz.mutate --seconds $(or $(SECONDS),60)

@@ -15,6 +15,8 @@ if not (ROOT / "shardproxy" / "supervisor" / "__init__.py").exists():
 
 DEBUG = os.environ.get("SP_DEBUG", "0")
 ONLY = os.environ.get("SP_ONLY", "")  # one room while working on it, such as SP_ONLY=shm
+# SP_BENCH=1 compiles what drives the benchmarks in their place, with the same flags; it is no part of the package.
+PLACE = "loadtests" if os.environ.get("SP_BENCH", "0") == "1" else "shardproxy"
 
 extensions = [
     Extension(
@@ -23,7 +25,7 @@ extensions = [
         define_macros=[("SP_DEBUG", DEBUG)],
         extra_compile_args=["-O3", "-fno-semantic-interposition", "-fvisibility=hidden", "-Wno-unused-function"],
     )
-    for source in sorted(path.relative_to(ROOT) for path in ROOT.glob("shardproxy/**/*.pyx"))
+    for source in sorted(path.relative_to(ROOT) for path in ROOT.glob(f"{PLACE}/**/*.pyx"))
     if not ONLY or source.parts[1] in ONLY.split(",")
 ]
 
