@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from shardproxy.config.limits import places
+from shardproxy.config.routes import hedged_clusters
 from shardproxy.config.schema import Cluster, Config, Listener, RateLimit
 from shardproxy.http1.faults import NAMES as FAULTS
 from shardproxy.shm import names
@@ -42,6 +43,8 @@ def entries(config: Config) -> Iterator[Entry]:
     for cluster in config.clusters:
         yield from _of_cluster(cluster)
     yield from _of_subsets(config)
+    for name, percentile in hedged_clusters(route for listener in config.listeners for route in listener.routes):
+        yield SlotKind.WORD, names.cluster_slowness(name, percentile)
     for limit in config.rate_limits:
         yield from _of_rate_limit(limit)
 

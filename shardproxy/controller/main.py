@@ -24,6 +24,7 @@ from shardproxy.controller.discovery.watching import Discovery
 from shardproxy.controller.health import Health
 from shardproxy.controller.orders import Orders
 from shardproxy.controller.outliers import Outliers
+from shardproxy.controller.slowness import Delays
 from shardproxy.controller.sync import SharedLimits
 from shardproxy.controller.view import View
 from shardproxy.controller.wishes import Wishes
@@ -62,11 +63,12 @@ class Controller:
         self._outliers = Outliers(seat.segment)
         self._adaptive = AdaptiveLimits(seat.segment)
         self._rates = AdaptiveRates(seat.segment)
+        self._delays = Delays(seat.segment)
         self._shared = SharedLimits(seat.segment)
         changes = changes_of(view, self._orders.wishes)
         view.discovery = self._discovery = Discovery(changes)
         followers = [self._health.follow, self._outliers.follow, self._adaptive.follow, self._discovery.follow]
-        followers += [self._rates.follow, self._shared.follow]
+        followers += [self._rates.follow, self._delays.follow, self._shared.follow]
         self._followers = followers
         view.followers += followers
         self._admin = AdminServer(view, self._orders.wishes, changes)
@@ -87,6 +89,7 @@ class Controller:
         self._outliers.stop()
         self._adaptive.stop()
         self._rates.stop()
+        self._delays.stop()
         self._shared.stop()
         self._discovery.stop()
         if self._orders.is_orphan:
