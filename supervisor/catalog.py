@@ -124,6 +124,7 @@ def _of_cluster(cluster: Cluster) -> Iterator[Entry]:
     yield SlotKind.COUNTER, names.cluster_mirror_dropped(cluster.name)
     if cluster.adaptive is not None:
         yield SlotKind.WORD, names.cluster_limit(cluster.name)
+        yield SlotKind.COUNTER, names.cluster_would_refuse(cluster.name)
     yield SlotKind.GAUGE, names.cluster_retries_active(cluster.name)
     yield SlotKind.COUNTER, names.cluster_retries(cluster.name)
     yield SlotKind.COUNTER, names.cluster_retries_refused(cluster.name)
