@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from shardproxy.config.limits import places
+from shardproxy.config.routes import hedged_clusters
 from shardproxy.config.schema import Cluster, Config, Listener, RateLimit
 from shardproxy.http1.faults import NAMES as FAULTS
 from shardproxy.shm import names
@@ -42,6 +43,8 @@ def entries(config: Config) -> Iterator[Entry]:
     for cluster in config.clusters:
         yield from _of_cluster(cluster)
     yield from _of_subsets(config)
+    for name, percentile in hedged_clusters(route for listener in config.listeners for route in listener.routes):
+        yield SlotKind.WORD, names.cluster_slowness(name, percentile)
     for limit in config.rate_limits:
         yield from _of_rate_limit(limit)
 
@@ -121,6 +124,7 @@ def _of_cluster(cluster: Cluster) -> Iterator[Entry]:
     yield SlotKind.COUNTER, names.cluster_mirror_dropped(cluster.name)
     if cluster.adaptive is not None:
         yield SlotKind.WORD, names.cluster_limit(cluster.name)
+        yield SlotKind.COUNTER, names.cluster_would_refuse(cluster.name)
     yield SlotKind.GAUGE, names.cluster_retries_active(cluster.name)
     yield SlotKind.COUNTER, names.cluster_retries(cluster.name)
     yield SlotKind.COUNTER, names.cluster_retries_refused(cluster.name)

@@ -2,7 +2,7 @@
 from libc.stdint cimport int64_t, uint64_t
 
 from shardproxy.balancing.levels cimport Levels
-from shardproxy.shm.metrics cimport MetricCells
+from shardproxy.shm.metrics cimport MetricCells, Metrics
 from .endpoints cimport FULL, NO_CAP, UNHEALTHY, Endpoints, Policy
 
 cdef class Cluster(Endpoints):
@@ -12,6 +12,8 @@ cdef class Cluster(Endpoints):
     cdef const int64_t* adaptive    # word: a lower cap that the controller has found out, 0 = not yet; NULL = none
     cdef int64_t adaptive_start     # until then
     cdef object adaptive_words      # keeps what `adaptive` points to
+    cdef Metrics adaptive_metrics   # of a dry run: whose counter `would_refuse` counts, and nothing is refused; or None
+    cdef int would_refuse
     cdef object health      # keeps what `decisions` and the next point to
     cdef MetricCells* metrics
     cdef int panics         # counter

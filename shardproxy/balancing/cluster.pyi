@@ -46,12 +46,14 @@ class Health(NamedTuple):
 
 class AdaptiveCap(NamedTuple):
     """A cap on the whole cluster's requests that the controller finds out: a word, what holds until it is there, and
-    the most that it can be."""
+    the most that it can be.  With `metrics` it only counts, in `would_refuse`, what it would refuse."""
 
     words: Words
     slot: int
     start: int
     most: int
+    metrics: Metrics | None = None
+    would_refuse: int = -1
 
 class Cluster:
     """Chooses an endpoint for a request and reserves its slot in the same step, on counts that all workers share."""

@@ -17,7 +17,7 @@ from .endpoints import EndpointSpec, SlowStart  # noqa: F401, for who builds clu
 
 Health = namedtuple("Health", "decisions panic_threshold metrics panics levels", defaults=[None])
 PolicyTerms = namedtuple("PolicyTerms", "names decay_ns hash_balance_factor")
-AdaptiveCap = namedtuple("AdaptiveCap", "words slot start most")
+AdaptiveCap = namedtuple("AdaptiveCap", "words slot start most metrics would_refuse", defaults=[None, -1])
 
 cdef enum:
     MAX_TRIES = 64          # endpoints that may turn out full between the look and the reservation
@@ -50,9 +50,10 @@ cdef class Cluster(Endpoints):
         """Heed a word of the shared memory as a cap, beside the one that is configured."""
         cdef Words words = adaptive.words
         self.adaptive, self.adaptive_words = words.word(adaptive.slot), words
-        self.adaptive_start = adaptive.start
+        self.adaptive_start, self.adaptive_metrics = adaptive.start, adaptive.metrics
+        self.would_refuse = adaptive.would_refuse
         if self.requests_cap == NO_CAP or self.requests_cap == COUNTED_ONLY:
-            self.requests_cap = adaptive.most
+            self.requests_cap = adaptive.most if self.adaptive_metrics is None else COUNTED_ONLY
 
     cdef watch(self, health):
         cdef Decisions decisions = health.decisions
@@ -132,13 +133,19 @@ cdef class Cluster(Endpoints):
         if self.adaptive == NULL:
             return self.requests_cap
         found = word_load(self.adaptive)
-        return min(self.requests_cap, found if found > 0 else self.adaptive_start)
+        if found <= 0:
+            found = self.adaptive_start
+        if self.adaptive_metrics is not None:
+            if gauge_total(self.cells, self.requests) >= found:
+                count(&self.adaptive_metrics.cells, self.would_refuse, 1)
+            return self.requests_cap
+        return min(self.requests_cap, found)
 
     cdef bint is_short_for(self, int rank) noexcept:
         """Whether what is left of an adaptive cap is kept for higher classes: a quarter from the low one, a twentieth
         from the normal one."""
         cdef int64_t allowed
-        if self.adaptive == NULL or rank == 0:
+        if self.adaptive == NULL or rank == 0 or self.adaptive_metrics is not None:
             return False
         allowed = self.allowed()
         return gauge_total(self.cells, self.requests) >= allowed - allowed // (20 if rank == 1 else 4)

@@ -31,6 +31,7 @@ class Adaptive(Words, frozen=True, kw_only=True):
     ] = None
     failures: Annotated[Percent, says("For `aimd`: from which share of failed requests on fewer are allowed.")] = 10
     interval: Annotated[Duration, Meta(ge=50 * MILLISECOND), says("From one look to the next.")] = 200 * MILLISECOND
+    dry_run: Annotated[bool, says("Refuse nothing: only find the limit, and count what it would refuse.")] = False
 
 
 class AdaptiveRate(Words, frozen=True, kw_only=True):

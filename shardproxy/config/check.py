@@ -12,6 +12,7 @@ from shardproxy.config.check_actions import field_edits_are_allowed, routes_do_o
 from shardproxy.config.check_balancing import balancing_makes_sense, hashes_say_one_thing
 from shardproxy.config.check_clusters import (
     adaptive_limits_make_sense,
+    connections_of_endpoints_are_capped_without_a_queue,
     endpoints_have_one_source,
     health_checks_can_be_made,
     levels_can_change,
@@ -105,6 +106,7 @@ _CHECKS: tuple[Callable[[Config], Iterator[Finding]], ...] = (
     endpoints_have_one_source,
     health_checks_can_be_made,
     queues_can_fill,
+    connections_of_endpoints_are_capped_without_a_queue,
     adaptive_limits_make_sense,
     levels_can_change,
     retries_make_sense,

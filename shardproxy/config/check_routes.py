@@ -51,7 +51,7 @@ def retries_make_sense(config: Config) -> Iterator[Finding]:
 def hedges_make_sense(config: Config) -> Iterator[Finding]:
     for number, listener in enumerate(config.listeners):
         for index, route in enumerate(listener.routes):
-            if route.hedge is not None and route.hedge.after >= route.timeout:
+            if route.hedge is not None and (route.hedge.after or 0) >= route.timeout:
                 yield ("listeners", number, "routes", index, "hedge", "after"), "must be less than the route's timeout"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta
@@ -82,8 +83,15 @@ class Hedge(Words, frozen=True, kw_only=True):
     lone: ClassVar[str | None] = "after"
 
     after: Annotated[
-        Timeout, says("How long to wait for the response's head first; choose about the 95th percentile.")
-    ]
+        Timeout | None, says("How long to wait for the response's head first.", otherwise="`percentile` tells")
+    ] = None
+    percentile: Annotated[
+        Annotated[int, Meta(ge=50, le=99)],
+        says(
+            "Without `after`: as long as so many of 100 responses of the cluster took lately, over all workers; "
+            "until 100 are known there is no second try."
+        ),
+    ] = 95
 
 
 class HashCookie(Words, frozen=True, kw_only=True):
@@ -186,3 +194,14 @@ class Route(Words, frozen=True, kw_only=True):
             "`connect` allows tunnels by the CONNECT method."
         ),
     ] = ()
+
+
+def clusters_of(route: Route) -> list[str]:
+    """Where its requests go: one cluster, several that share them, or none."""
+    return [one.cluster for one in route.clusters] or ([] if route.cluster is None else [route.cluster])
+
+
+def hedged_clusters(routes: Iterable[Route]) -> list[tuple[str, int]]:
+    """The clusters whose slow responses must be known, each with the percentile that is slow; each pair once."""
+    hedged = [(route, route.hedge) for route in routes if route.hedge is not None and route.hedge.after is None]
+    return list(dict.fromkeys((name, hedge.percentile) for route, hedge in hedged for name in clusters_of(route)))

@@ -21,9 +21,11 @@ from shardproxy.controller.adaptive_rates import AdaptiveRates
 from shardproxy.controller.admin.server import AdminServer
 from shardproxy.controller.discovery.changes import Changes
 from shardproxy.controller.discovery.watching import Discovery
+from shardproxy.controller.dry_runs import DryRuns
 from shardproxy.controller.health import Health
 from shardproxy.controller.orders import Orders
 from shardproxy.controller.outliers import Outliers
+from shardproxy.controller.slowness import Delays
 from shardproxy.controller.sync import SharedLimits
 from shardproxy.controller.view import View
 from shardproxy.controller.wishes import Wishes
@@ -62,11 +64,13 @@ class Controller:
         self._outliers = Outliers(seat.segment)
         self._adaptive = AdaptiveLimits(seat.segment)
         self._rates = AdaptiveRates(seat.segment)
+        self._delays = Delays(seat.segment)
+        view.dry_runs = self._dry_runs = DryRuns(seat.segment)
         self._shared = SharedLimits(seat.segment)
         changes = changes_of(view, self._orders.wishes)
         view.discovery = self._discovery = Discovery(changes)
         followers = [self._health.follow, self._outliers.follow, self._adaptive.follow, self._discovery.follow]
-        followers += [self._rates.follow, self._shared.follow]
+        followers += [self._rates.follow, self._delays.follow, self._dry_runs.follow, self._shared.follow]
         self._followers = followers
         view.followers += followers
         self._admin = AdminServer(view, self._orders.wishes, changes)
@@ -87,6 +91,8 @@ class Controller:
         self._outliers.stop()
         self._adaptive.stop()
         self._rates.stop()
+        self._delays.stop()
+        self._dry_runs.stop()
         self._shared.stop()
         self._discovery.stop()
         if self._orders.is_orphan:

@@ -163,6 +163,7 @@ class Reading:
             active=sum(each.active for each in endpoints.values()),
             connections=sum(each.connections for each in endpoints.values()),
             adaptive_limit=self._adaptive_limit(cluster),
+            adaptive_would_refuse=self._would_refuse(cluster),
             mirrored=self._count(names.cluster_mirrored(cluster.name)),
             mirror_dropped=self._count(names.cluster_mirror_dropped(cluster.name)),
             retries=self._count(names.cluster_retries(cluster.name)),
@@ -205,6 +206,11 @@ class Reading:
             return None
         found = Words(self._segment).load(self._slots.word(names.cluster_limit(cluster.name)))
         return found or cluster.adaptive.start
+
+    def _would_refuse(self, cluster: Cluster) -> int | None:
+        if cluster.adaptive is None or not cluster.adaptive.dry_run:
+            return None
+        return self._count(names.cluster_would_refuse(cluster.name))
 
     def _endpoint(self, cluster: str, endpoint: Endpoint) -> EndpointStats:
         key = cluster, str(endpoint.address)

@@ -130,6 +130,8 @@ class ClusterStats(msgspec.Struct, frozen=True, kw_only=True):
     connections: int
     adaptive_limit: int | None = None
     """Requests at a time, as `adaptive` has found out; none without it."""
+    adaptive_would_refuse: int | None = None
+    """What it would have refused; only of a dry run."""
     mirrored: int = 0
     """Copies of requests that mirrors have sent here."""
     mirror_dropped: int = 0
@@ -170,6 +172,13 @@ class StoreStats(msgspec.Struct, frozen=True, kw_only=True):
     """That share the limit, this one included, as the store has last said."""
 
 
+class Suggestion(msgspec.Struct, frozen=True, kw_only=True):
+    """A rate and a burst that would have refused nothing of what came in the last ten minutes, and a tenth more."""
+
+    rate: float
+    burst: int
+
+
 class RateLimitStats(msgspec.Struct, frozen=True, kw_only=True):
     """One rate limit: what it is (requests a second, and at once), what it has left, what it did."""
 
@@ -187,6 +196,8 @@ class RateLimitStats(msgspec.Struct, frozen=True, kw_only=True):
     dry_run: bool
     keys: KeyStats | None
     """None where all requests share one bucket."""
+    suggestion: Suggestion | None = None
+    """Only with `dry_run`, without `key`, and once 10 s are known."""
     store: StoreStats | None = None
     """None where the limit is this machine's own; `tokens` are those of all machines otherwise."""
 

@@ -13,6 +13,7 @@ from shardproxy.control.messages import Answer
 from shardproxy.control.plan import Plan
 from shardproxy.control.seat import Seat
 from shardproxy.controller.discovery.watching import Discovery
+from shardproxy.controller.dry_runs import DryRuns
 from shardproxy.controller.readiness import why_not_ready
 from shardproxy.controller.reading import read
 from shardproxy.controller.resources import Resources
@@ -32,6 +33,7 @@ class View:
     resources: Resources
     followers: list[Callable[[Config, Slots], None]] = field(default_factory=list)
     discovery: Discovery | None = None
+    dry_runs: DryRuns | None = None
     _news: Answer | None = None
     _news_ns: int = 0
 
@@ -55,7 +57,11 @@ class View:
 
     def stats(self) -> Stats:
         stats = read(self.segment, self.slots, self.config, self.version, self.resources, self._last_operation())
-        return replace(stats, sources=self.discovery.stats()) if self.discovery is not None else stats
+        if self.discovery is not None:
+            stats = replace(stats, sources=self.discovery.stats())
+        suggestions = self.dry_runs.suggestions() if self.dry_runs is not None else {}
+        limits = {name: replace(one, suggestion=suggestions.get(name)) for name, one in stats.rate_limits.items()}
+        return replace(stats, rate_limits=limits)
 
     def _last_operation(self) -> LastOperation | None:
         if self._news is None:

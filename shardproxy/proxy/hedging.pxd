@@ -1,14 +1,19 @@
 # A second try of a request beside the first, when that one is slow: its plan for a route, and what one exchange has of it.
 from libc.stdint cimport int64_t
 
+from shardproxy.shm.words cimport Words
 from .ends cimport Hedger, HedgePlan
 from .exchange cimport Exchange
 from .retries cimport RetryBudget
 
 cdef class HedgePolicy(HedgePlan):
     cdef dict budgets           # by cluster, of those that the route may lead to
-    cdef double after_s
+    cdef int64_t after_ns       # 0: what the cluster's word says
+    cdef Words words            # or None
+    cdef dict told              # by cluster, the number of its word
     cdef int64_t timeout_ns     # of the route: both tries together
+
+    cdef int64_t patience_ns(self, str cluster) noexcept
 
 cdef class Hedge(Hedger):
     cdef HedgePolicy policy

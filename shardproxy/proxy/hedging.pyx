@@ -20,6 +20,7 @@ from shardproxy.http1.head cimport Head
 from shardproxy.http1.names cimport is_idempotent
 from shardproxy.shm.clock cimport now_ns
 from shardproxy.shm.metrics cimport count
+from shardproxy.shm.words cimport Words, word_load
 
 cdef enum:
     MASK_BITS = 64
@@ -27,22 +28,32 @@ cdef enum:
 
 
 cdef class HedgePolicy(HedgePlan):
-    def __init__(self, dict budgets not None, *, int64_t after_ns, int64_t timeout_ns):
+    def __init__(self, dict budgets not None, int64_t timeout_ns, *, int64_t after_ns=0, Words words=None, dict told=None):
+        if (after_ns == 0) == (words is None):
+            raise ValueError("a hedge is after a time, or after what a word says")
         self.budgets = budgets
-        self.after_s = after_ns / 1e9
+        self.after_ns, self.words, self.told = after_ns, words, told
         self.timeout_ns = timeout_ns
 
     cdef Hedger begin(self, object exchange):
         """Only the first try is hedged: one that follows, or stands beside it, has its Hedge already."""
         cdef Exchange asking = <Exchange>exchange
         cdef Hedge hedge
+        cdef int64_t patience
         if asking.is_shadow or asking.framing.kind != BODY_NONE or not is_idempotent(asking.request.method):
+            return None
+        patience = self.patience_ns(asking.cluster.name)
+        if patience == 0:
             return None
         hedge = Hedge.__new__(Hedge)
         hedge.policy = self
         hedge.first = asking
-        hedge.handle = asking.process.loop.call_later(self.after_s, hedge.ask_another)
+        hedge.handle = asking.process.loop.call_later(patience / 1e9, hedge.ask_another)
         return hedge
+
+    cdef int64_t patience_ns(self, str cluster) noexcept:
+        """0: it is not known yet."""
+        return self.after_ns if self.words is None else word_load(self.words.word(self.told[cluster]))
 
 
 cdef class Hedge(Hedger):

@@ -110,6 +110,16 @@ def cluster_limit(cluster: str) -> str:
     return _series("cluster_limit", cluster=cluster)
 
 
+def cluster_would_refuse(cluster: str) -> str:
+    """Counter: requests that a cluster's `adaptive` would have refused, were it not a dry run."""
+    return _series("cluster_would_refuse", cluster=cluster)
+
+
+def cluster_slowness(cluster: str, percentile: int) -> str:
+    """Word: within how many ns so many of 100 responses of a cluster were complete lately; 0: not known."""
+    return _series("cluster_slowness", cluster=cluster, percentile=str(percentile))
+
+
 def cluster_connections(cluster: str) -> str:
     """Gauge: connections open to a cluster, for its `max_connections`."""
     return _series("cluster_connections", cluster=cluster)

@@ -88,7 +88,11 @@ class BalancingBuilder:
         if cluster.adaptive is None:
             return None
         word = self.slots.word(names.cluster_limit(cluster.name))
-        return AdaptiveCap(Words(self.site.segment), word, cluster.adaptive.start, cluster.adaptive.max)
+        cap = AdaptiveCap(Words(self.site.segment), word, cluster.adaptive.start, cluster.adaptive.max)
+        if not cluster.adaptive.dry_run:
+            return cap
+        would_refuse = self.slots.counter(names.cluster_would_refuse(cluster.name))
+        return cap._replace(metrics=self.site.metrics, would_refuse=would_refuse)
 
     def endpoint(self, cluster: schema.Cluster, endpoint: schema.Endpoint) -> EndpointSpec:
         slots, address = self.slots, str(endpoint.address)

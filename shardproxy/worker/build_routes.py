@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from shardproxy.config import schema
+from shardproxy.config.routes import clusters_of
 from shardproxy.limits.rates import RateLimit, RateLimits
 from shardproxy.proxy.admission import LimitGate
 from shardproxy.proxy.hedging import HedgePolicy
@@ -14,6 +15,7 @@ from shardproxy.proxy.runtime import RouteRuntime
 from shardproxy.routing.compile import conditions
 from shardproxy.shm import names
 from shardproxy.shm.slots import Slots
+from shardproxy.shm.words import Words
 from shardproxy.worker.build_actions import action_of
 from shardproxy.worker.build_balancing import hash_policy
 from shardproxy.worker.build_subsets import SubsetBuilder
@@ -72,9 +74,12 @@ class RouteBuilder:
     def hedge(self, route: schema.Route) -> HedgePolicy | None:
         if route.hedge is None:
             return None
-        clusters = [one.cluster for one in route.clusters] or [route.cluster or ""]
+        clusters = clusters_of(route)
         budgets = {name: self.retry_budget(self.configured[name]) for name in clusters}
-        return HedgePolicy(budgets, after_ns=route.hedge.after, timeout_ns=route.timeout)
+        if route.hedge.after is not None:
+            return HedgePolicy(budgets, route.timeout, after_ns=route.hedge.after)
+        told = {name: self.slots.word(names.cluster_slowness(name, route.hedge.percentile)) for name in clusters}
+        return HedgePolicy(budgets, route.timeout, words=Words(self.site.segment), told=told)
 
     def retry_budget(self, cluster: schema.Cluster) -> RetryBudget:
         slots, name = self.slots, cluster.name

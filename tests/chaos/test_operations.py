@@ -155,12 +155,17 @@ OTHER_LAYOUT = "import shardproxy.shm.layout as layout; layout.LAYOUT_VERSION +=
 
 
 @contextmanager
-def replaceable(tmp_path: Path, origin: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Proxy, Path]]:
-    """A proxy, and a file that every Python started from then on runs first: how the new code differs."""
+def replaceable(
+    tmp_path: Path, origin: str, monkeypatch: pytest.MonkeyPatch, patience: str = "3s"
+) -> Iterator[tuple[Proxy, Path]]:
+    """A proxy, and a file that every Python started from then on runs first: how the new code differs.
+
+    `patience` is how long a new generation may take to start.
+    """
     folder = tmp_path / "new-code"
     folder.mkdir()
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(folder), str(Path(__file__).parents[2]))))
-    with running(tmp_path, origin, "restart_timeout: 3s\n" + CONFIGURATION) as started:
+    with running(tmp_path, origin, f"restart_timeout: {patience}\n" + CONFIGURATION) as started:
         yield started, folder / "sitecustomize.py"
 
 
@@ -221,7 +226,7 @@ def test_a_hot_restart_with_a_wrong_file_changes_nothing(tmp_path: Path, origin:
 def test_a_hot_restart_to_another_memory_layout_begins_a_fresh_one(
     tmp_path: Path, origin: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with replaceable(tmp_path, origin, monkeypatch) as (started, new_code), Background(started.port) as load:
+    with replaceable(tmp_path, origin, monkeypatch, "20s") as (started, new_code), Background(started.port) as load:
         traffic_flows(load.tally)
         new_code.write_text(OTHER_LAYOUT)
         restart(started, 2)

@@ -26,12 +26,14 @@ listeners:
       - {match: {prefix: /short}, cluster: pair, hedge: 20ms, timeout: 300ms}
       - {match: {prefix: /again}, cluster: pair, hedge: 20ms, retry: {on: [5xx]}}
       - {match: {prefix: /load}, cluster: even, hedge: 20ms}
+      - {match: {prefix: /learned}, cluster: learned, hedge: {percentile: 90}, timeout: 2s}
       - {match: {prefix: /}, cluster: pair, hedge: {after: 20ms}}
 clusters:
   - {name: pair, balance: first, endpoints: [{address: ORIGIN, max_requests: 100}, OTHER]}
   - {name: broke, balance: first, endpoints: [{address: ORIGIN, max_requests: 100}, OTHER],
      retry_budget: {percent: 0, min_concurrency: 0}}
   - {name: alone, endpoints: [ORIGIN]}
+  - {name: learned, balance: first, endpoints: [{address: ORIGIN, max_requests: 100}, OTHER]}
   - {name: even, max_requests: 30, endpoints: [ORIGIN, OTHER], retry_budget: {min_concurrency: 20}}
 """
 NUMBERS = count()
@@ -235,3 +237,21 @@ def test_every_client_gets_its_own_answer_while_tries_race(
     assert set(statuses) <= {200, 502}
     assert statuses.count(502) < 40
     assert len(origin.seen) + len(other.seen) > len(paths)
+
+
+def test_by_percentile_it_waits_as_long_as_slow_responses_take(
+    client: Client, origin: Origin, other: Origin, path: str, running: Proxy
+) -> None:
+    """The cluster's responses take 30 ms or more, so a second try begins after that, once enough are known."""
+    before = running.stats()["clusters"]["learned"]["retries"]
+    origin.plays["/learned/usual"] = late(0.03, answers(b"first"))
+    origin.plays["/learned/slow"], other.plays["/learned/slow"] = silence, says(answers(b"second"))
+    for _ in range(120):
+        assert client.get("/learned/usual").body == b"first"
+    assert running.stats()["clusters"]["learned"]["retries"] - before <= 20
+
+    def is_hedged() -> bool:
+        with Client(running.port) as asking:
+            return asking.get("/learned/slow").body == b"second"
+
+    eventually(is_hedged, "a second try")
