@@ -2,8 +2,8 @@
 
 A sample is a stack, from where the processor was to where the thread began. It belongs to the stage of the first
 function from there that `RULES` know: what the C library, CPython, uvloop or the kernel does is the stage's that asked
-for it. On which side of the proxy a function works is told by who has got the bytes: `Downstream.data_received` from
-the client, `Upstream.data_received` from the endpoint.
+for it. On which side of the proxy a function works is told by who has got the bytes: `Downstream.received` from the
+client, `Upstream.received` from the endpoint.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 OTHER = "other"
-CLIENT, ENDPOINT = "Downstream.data_received", "Upstream.data_received"
+CLIENT, ENDPOINT = "Downstream.received", "Upstream.received"
 
 _CYTHON = re.compile(r"^__pyx_(?:pw|pf|f|gb|tp_\w+?|getprop|setprop)_")
 _CLONE = re.compile(r"\.(?:part|isra|constprop|cold|lto_priv)\b.*$")
@@ -75,6 +75,11 @@ RULES: Sequence[Rule] = (
     _rule("accept", rf"{_P}(client|downstream)\.\w+\.(connection_made|begin)$|uv__server_io|uv_accept"),
     _rule("accept", rf"{_UV}(__uv_streamserver|UVStreamServer|TCPServer|TCPTransport|Loop\._track_transport)"),
     _rule("accept", rf"{_UV}UVBaseTransport\._call_connection_made"),
+    _rule("accept", rf"{_P}listening|{_P}streams\.(adopt|Stream\.attach)"),
+    _rule("close", rf"{_P}streams\.Stream\.(end|lose|break_off)|{_P}watching\.Watch\.(let_go|part_with)"),
+    _rule("write to endpoint", rf"{_P}streams\.Stream\.(send|drain|write|hold)", "write to client"),
+    _rule("read", rf"{_P}streams\.Stream\.(ready|take)"),
+    _rule("loop", rf"{_P}watching"),
     _rule("exchange", _P),
     _rule("read", rf"uv__read|{_UV}(__uv_stream_on_read|__loop_alloc)"),
     _rule("loop", rf"uv_run|uv__(io_poll|run_|epoll)|{_UV}(Loop|Handle|TimerHandle)\.|_PyRun_"),

@@ -20,6 +20,7 @@ cdef class Scratch:
     cdef void add_decimal(self, int64_t number) noexcept
     cdef void add_hex(self, int64_t number) noexcept
     cdef bytes take(self)
+    cdef void clear(self) noexcept
 
 # What the proxy says to the origin about the request and who sent it.
 cdef struct RequestAdditions:

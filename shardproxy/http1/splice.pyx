@@ -72,12 +72,16 @@ cdef class Scratch:
             self.size = 0
             raise MemoryError
         result = PyBytes_FromStringAndSize(self.start, self.size)
+        self.clear()
+        return result
+
+    cdef void clear(self) noexcept:
+        """Empty, and not kept when it has grown large."""
         self.size = 0
         if self.capacity > KEEP_CAPACITY:
             free(self.start)
             self.start = NULL
             self.capacity = 0
-        return result
 
 
 cdef inline bint is_ours(int kind) noexcept nogil:

@@ -33,6 +33,7 @@ cdef class Client(Connection):
     cdef int64_t linger_left
     cdef int64_t outstanding        # bytes the client had not taken when makes_progress() was last asked
 
+    cdef bytes peer_of(self, object transport)
     cdef int admit(self) noexcept
     cdef int admit_address(self) noexcept
     cdef void begin(self) noexcept

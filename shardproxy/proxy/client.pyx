@@ -17,7 +17,6 @@ from shardproxy.http1.proxy_protocol cimport destination_text, proxy_header
 from shardproxy.shm.addresses cimport ADDRESS_REFUSED, ADDRESS_UNCOUNTED, address_enter, address_leave
 from shardproxy.shm.gauges cimport gauge_add, gauge_reserve
 from shardproxy.shm.metrics cimport count
-from .connection cimport WRITE_NOW_BYTES
 from .runtime cimport UNLIMITED
 
 cdef enum:
@@ -51,16 +50,19 @@ cdef class Client(Connection):
     # Life of the connection ----------------------------------------------------------------------------------------
 
     def connection_made(self, transport):
-        self.transport = transport
-        self.write = transport.write
-        transport.set_write_buffer_limits(high=WRITE_NOW_BYTES)
-        peer = transport.get_extra_info("peername")
-        self.peer = peer[0].encode() if isinstance(peer, tuple) else b"unknown"
+        self.meet(transport)
+        self.peer = self.peer_of(transport)
         self.process.clients.add(self)
         count(self.process.cells, self.listener.accepted, 1)
         self.quiet_since_ns = self.wheel.now_ns
         self.set_deadline(self.wheel.now_ns + self.listener.request_head_ns)
         self.begin()
+
+    cdef bytes peer_of(self, object transport):
+        if self.stream is not None:
+            return self.stream.peer_host() or b"unknown"
+        peer = transport.get_extra_info("peername")
+        return peer[0].encode() if isinstance(peer, tuple) else b"unknown"
 
     cdef int admit(self) noexcept:
         """Count in, unless the listener has as many connections as allowed, over all workers; OK or a fault."""
@@ -109,7 +111,7 @@ cdef class Client(Connection):
             gauge_add(self.process.gauge_cells, self.listener.connections, -1)
         address_leave(self.process.address_table, self.ticket)
         self.ticket = ADDRESS_UNCOUNTED
-        self.transport = self.write = self.input = self.partial = None
+        self.part()
         if exchange is not None:
             exchange.client_lost()
 

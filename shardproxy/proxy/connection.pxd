@@ -4,6 +4,7 @@ from libc.stdint cimport uint32_t
 from shardproxy.http1.framing cimport BodyKind, BodyReader
 from .ends cimport End
 from .process cimport Process
+from .streams cimport Stream
 
 cdef enum:
     JOIN_BYTES = 4096       # a piece up to this size is copied behind the head: cheaper than another write
@@ -13,6 +14,7 @@ cdef enum:
 cdef class Connection(End):
     cdef Process process
     cdef object transport
+    cdef Stream stream              # the transport, if it is one of ours
     cdef object write               # the transport's bound method; None when there is no transport
     # reading
     cdef bytes input                # bytes that are being read, or have to wait
@@ -25,10 +27,13 @@ cdef class Connection(End):
     cdef bytearray trailers         # that go out behind it; None = none
     cdef int written                # counter of bytes, or NOT_COUNTED
 
+    cdef void meet(self, object transport)
+    cdef void part(self) noexcept
     cdef void cork(self) noexcept
     cdef void discard(self) noexcept
     cdef void put(self, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept
     cdef void write_trailers(self) noexcept
     cdef void put_scratch(self) noexcept
+    cdef void send_behind(self, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept
     cdef void keep_partial(self) noexcept
     cdef int join_partial(self, uint32_t max_bytes) noexcept

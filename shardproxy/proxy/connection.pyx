@@ -15,6 +15,17 @@ from shardproxy.shm.metrics cimport count
 
 cdef class Connection(End):
 
+    cdef void meet(self, object transport):
+        """The transport that connection_made() brings."""
+        self.transport = transport
+        self.write = transport.write
+        self.stream = <Stream>transport if isinstance(transport, Stream) else None
+        transport.set_write_buffer_limits(high=WRITE_NOW_BYTES)
+
+    cdef void part(self) noexcept:
+        """It is lost."""
+        self.transport = self.write = self.stream = self.input = self.partial = None
+
     # Writing -------------------------------------------------------------------------------------------------------
 
     # hot
@@ -45,6 +56,9 @@ cdef class Connection(End):
         if size <= JOIN_BYTES and self.process.scratch.size <= JOIN_BYTES:
             self.process.scratch.add(PyBytes_AS_STRING(data) + at, size)
             return
+        if self.stream is not None and not self.process.scratch.failed:
+            self.send_behind(data, at, size)
+            return
         piece = data if size == PyBytes_GET_SIZE(data) else memoryview(data)[at:at + size]  # warm: instead of a copy
         if self.written != NOT_COUNTED:
             count(self.process.cells, self.written, self.process.scratch.size + size)
@@ -52,6 +66,14 @@ cdef class Connection(End):
             self.transport.writelines((self.process.scratch.take(), piece))  # warm: the transport is Python
         else:
             self.write(piece)  # warm: the transport is Python
+
+    # hot
+    cdef void send_behind(self, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept:
+        """What is held and a large piece: one system call, no copies."""
+        if self.written != NOT_COUNTED:
+            count(self.process.cells, self.written, self.process.scratch.size + size)
+        self.stream.send_with(self.process.scratch.start, self.process.scratch.size, data, at, size)
+        self.process.scratch.clear()
 
     # hot
     cdef void put_scratch(self) noexcept:
@@ -63,6 +85,10 @@ cdef class Connection(End):
             return
         if self.written != NOT_COUNTED:
             count(self.process.cells, self.written, size)
+        if self.stream is not None and not self.process.scratch.failed:
+            self.stream.send(self.process.scratch.start, size)
+            self.process.scratch.clear()
+            return
         self.write(self.process.scratch.take())  # warm: the transport is Python
 
     # hot

@@ -48,8 +48,11 @@ cdef class Downstream(Client):
 
     # The client to us ----------------------------------------------------------------------------------------------
 
-    # hot
     def data_received(self, bytes data):
+        self.received(data)
+
+    # hot
+    cdef void received(self, bytes data) noexcept:
         count(self.process.cells, self.process.slots.bytes_in, PyBytes_GET_SIZE(data))
         if self.state == LINGER:
             self.linger_left -= PyBytes_GET_SIZE(data)

@@ -4,9 +4,10 @@ from libc.stdint cimport int64_t, uint64_t
 
 from shardproxy.http1.framing cimport Framing
 from shardproxy.http1.head cimport Head
+from .streams cimport Receiver
 from .timers cimport Timed
 
-cdef class End(Timed):
+cdef class End(Receiver):
     # the exchange to the end: messages
     cdef void send_head(self, Head head, const Framing* framing) noexcept
     cdef void send_body(self, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept

@@ -1,7 +1,7 @@
 """The interfaces of ends.pxd; what is not implemented does nothing."""
 
 
-cdef class End(Timed):
+cdef class End(Receiver):
     cdef void send_head(self, Head head, const Framing* framing) noexcept:
         pass
 

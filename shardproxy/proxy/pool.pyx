@@ -1,9 +1,8 @@
 """Keep-alive towards an endpoint: last in, first out; bounded in number, in age, and in requests per connection."""
 
-import asyncio
-
 from shardproxy.http1.faults cimport Fault
 from shardproxy.shm.gauges cimport gauge_add, gauge_reserve, gauge_total
+from .attempts cimport Attempt
 from .exchange cimport Exchange
 from .runtime cimport UNLIMITED
 from .upstream cimport CONNECTING, IDLE
@@ -48,23 +47,14 @@ cdef class EndpointPool(Source):
         upstream = Upstream(self.process, self)
         upstream.exchange = <Exchange>exchange
         upstream.set_deadline(self.process.wheel.now_ns + self.connect_timeout_ns)
-        upstream.task = self.process.loop.create_task(self.open(upstream))
+        try:
+            upstream.attempt = Attempt(self.process.watcher, self.address, upstream)
+        except OSError:     # no descriptors left
+            upstream.connect_failed(Fault.CONNECT_FAILED)
         return None
 
     cdef bytes greeting(self, object exchange):
         return (<Exchange>exchange).client.announce(self.proxy_version) if self.proxy_version else None
-
-    async def open(self, Upstream upstream):
-        try:
-            if self.address.is_unix:
-                await self.process.loop.create_unix_connection(lambda: upstream, self.address.path)
-            else:
-                await self.process.loop.create_connection(lambda: upstream, self.address.host, self.address.port)
-        except OSError:
-            upstream.task = None
-            upstream.connect_failed(Fault.CONNECT_FAILED)
-        except asyncio.CancelledError:
-            pass    # whoever cancelled has told the exchange
 
     cdef bint count_in(self) noexcept:
         """Count the connection, unless the endpoint or the cluster has as many as allowed, over all workers."""

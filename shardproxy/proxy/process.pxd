@@ -8,6 +8,7 @@ from shardproxy.shm.gauges cimport GaugeCells, Gauges
 from shardproxy.shm.metrics cimport MetricCells, Metrics
 from .ends cimport End
 from .timers cimport Wheel
+from .watching cimport Watch
 
 cdef enum:
     REQUEST_ID_LENGTH = 36
@@ -24,6 +25,7 @@ cdef struct CounterSlots:
 cdef class Process:
     cdef readonly object loop
     cdef readonly Wheel wheel
+    cdef readonly Watch watcher # of sockets
     cdef Scratch scratch
     cdef End corked             # whose bytes the scratch buffer holds
     cdef readonly Gauges gauges

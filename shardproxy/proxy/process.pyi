@@ -3,6 +3,7 @@ from collections.abc import Callable
 
 from shardproxy.proxy.downstream import Downstream
 from shardproxy.proxy.timers import Wheel
+from shardproxy.proxy.watching import Watch
 from shardproxy.shm.addresses import Addresses
 from shardproxy.shm.gauges import Gauges
 from shardproxy.shm.metrics import Metrics
@@ -12,6 +13,7 @@ class Process:
 
     loop: asyncio.AbstractEventLoop
     wheel: Wheel
+    watcher: Watch
     gauges: Gauges
     is_draining: bool
     clients: set[Downstream]

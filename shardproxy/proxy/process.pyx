@@ -16,6 +16,7 @@ cdef class Process:
                  histogram):
         self.loop = loop
         self.wheel = Wheel()
+        self.watcher = Watch(loop)
         self.scratch = Scratch()
         self.gauges = gauges
         self.gauge_cells = &gauges.cells

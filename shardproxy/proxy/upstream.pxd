@@ -20,7 +20,7 @@ cdef class Upstream(Connection):
     cdef Source pool                # None when counted out
     cdef UpstreamState state
     cdef Exchange exchange
-    cdef object task                # of the connection attempt
+    cdef object attempt             # to connect; None when it is over
     cdef int interims               # 1xx responses so far
     cdef bint is_paused
     cdef bint is_request_done

@@ -18,7 +18,7 @@ from shardproxy.http1.framing cimport (
 from shardproxy.http1.head cimport HeadLimits, give_head, take_head
 from shardproxy.http1.names cimport FIELD_TRAILER
 from shardproxy.http1.splice cimport splice_request
-from .connection cimport NOT_COUNTED, WRITE_NOW_BYTES
+from .connection cimport NOT_COUNTED
 from .introduction cimport accepts_upgrade
 
 cdef enum:
@@ -47,10 +47,8 @@ cdef class Upstream(Connection):
         if self.state == CLOSED:    # timed out at the same moment
             transport.abort()
             return
-        self.transport = transport
-        self.write = transport.write
-        transport.set_write_buffer_limits(high=WRITE_NOW_BYTES)
-        self.task = None
+        self.meet(transport)
+        self.attempt = None
         self.state = IDLE
         self.set_deadline(0)
         if self.exchange is None or self.exchange.is_over:  # its client has gone meanwhile
@@ -73,9 +71,9 @@ cdef class Upstream(Connection):
         self.exchange = None
         self.stop_timer()
         self.leave_pool()
-        if self.task is not None:
-            self.task.cancel()
-            self.task = None
+        if self.attempt is not None:
+            self.attempt.cancel()
+            self.attempt = None
         if exchange is not None:
             exchange.origin_failed(fault)
 
@@ -107,7 +105,7 @@ cdef class Upstream(Connection):
         self.leave_pool()
         if exchange is not None:
             exchange.origin_lost(self.why_lost(state))
-        self.transport = self.write = self.input = self.partial = None
+        self.part()
 
     cdef void leave_pool(self) noexcept:
         """Counted out once, whether the attempt failed or the connection ended."""
@@ -248,8 +246,11 @@ cdef class Upstream(Connection):
 
     # The peer to us: the response ----------------------------------------------------------------------------------
 
-    # hot
     def data_received(self, bytes data):
+        self.received(data)
+
+    # hot
+    cdef void received(self, bytes data) noexcept:
         if self.exchange is None:
             self.close()    # nobody asked
             return

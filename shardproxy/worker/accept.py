@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from shardproxy.proxy.downstream import Downstream
+from shardproxy.proxy.listening import StreamServer
 from shardproxy.proxy.process import Process
 from shardproxy.proxy.runtime import ListenerRuntime
 from shardproxy.worker.waiting import WaitingServer
@@ -42,13 +43,11 @@ class Door:
 
     async def open(self) -> None:
         """Accept.  The server gets a copy of the socket, because it closes what it was given."""
-        loop = self._process.loop
         if self.listener.waits_when_full:
             self._server = WaitingServer(self._process, self._sock.dup(), self.listener)
-        elif self._sock.family == socket.AF_UNIX:
-            self._server = await loop.create_unix_server(self._welcome, sock=self._sock.dup(), backlog=BACKLOG)
         else:
-            self._server = await loop.create_server(self._welcome, sock=self._sock.dup(), backlog=BACKLOG)
+            self._sock.listen(BACKLOG)
+            self._server = StreamServer(self._process.watcher, self._sock.dup(), self._welcome)
 
     async def change(self, listener: ListenerRuntime) -> None:
         """Serve new connections by `listener` from now on."""

@@ -8,6 +8,7 @@ import socket
 from shardproxy.proxy.downstream import Downstream
 from shardproxy.proxy.process import Process
 from shardproxy.proxy.runtime import ListenerRuntime
+from shardproxy.proxy.streams import adopt
 
 RETRY_S = 0.01  # how often to look for a free place; other workers free places, too
 
@@ -20,7 +21,6 @@ class WaitingServer:
         self._sock = sock
         self._listener = listener
         self._retry: asyncio.TimerHandle | None = None
-        self._starting: set[asyncio.Task[object]] = set()
         process.loop.add_reader(sock.fileno(), self._accept)
 
     def _accept(self) -> None:
@@ -35,12 +35,7 @@ class WaitingServer:
 
     def _start(self, connection: socket.socket) -> None:
         connection.setblocking(False)
-        loop = self._process.loop
-        task = loop.create_task(
-            loop.connect_accepted_socket(lambda: Downstream.admitted(self._process, self._listener), connection)
-        )
-        self._starting.add(task)
-        task.add_done_callback(self._starting.discard)
+        adopt(self._process.watcher, connection.detach(), Downstream.admitted(self._process, self._listener))
 
     def _take_place(self) -> bool:
         cap = self._listener.max_connections

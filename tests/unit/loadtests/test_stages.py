@@ -13,8 +13,8 @@ from loadtests.sampling import parse
 from loadtests.stages import MEANINGS, OTHER, RULES, Taken, plain, shares, stage_of
 
 ROOT = Path(__file__).resolve().parents[3]
-FROM_CLIENT = "shardproxy.proxy.downstream.Downstream.data_received"
-FROM_ENDPOINT = "shardproxy.proxy.upstream.Upstream.data_received"
+FROM_CLIENT = "shardproxy.proxy.downstream.Downstream.received"
+FROM_ENDPOINT = "shardproxy.proxy.upstream.Upstream.received"
 
 SCRIPT = """
     ffffffff81e2bbed sock_recvmsg ([kernel.kallsyms])
@@ -31,8 +31,9 @@ SCRIPT = """
     ("symbol", "name"),
     [
         ("__pyx_f_10shardproxy_5http1_4head_4Head_scan_request", "shardproxy.http1.head.Head.scan_request"),
-        ("__pyx_pw_10shardproxy_5proxy_8upstream_8Upstream_15data_received", FROM_ENDPOINT),
-        ("__pyx_pw_10shardproxy_5proxy_10downstream_10Downstream_1data_received", FROM_CLIENT),
+        ("__pyx_pw_10shardproxy_5proxy_8upstream_8Upstream_15data_received", "shardproxy.proxy.upstream.Upstream.data_received"),
+        ("__pyx_pw_10shardproxy_5proxy_5timers_5Wheel_1advance", "shardproxy.proxy.timers.Wheel.advance"),
+        ("__pyx_f_10shardproxy_5proxy_10downstream_10Downstream_received", FROM_CLIENT),
         ("__pyx_f_10shardproxy_5proxy_4pool_12EndpointPool_take.part.0", "shardproxy.proxy.pool.EndpointPool.take"),
         ("_PyObject_Malloc", "_PyObject_Malloc"),
         ("finish_task_switch.isra.0", "finish_task_switch"),
@@ -50,6 +51,7 @@ def test_a_symbol_is_read_as_its_author_wrote_it(symbol: str, name: str) -> None
         (["shardproxy.http1.fields.Fields.scan_fields", FROM_CLIENT], "head"),
         (["memchr", "shardproxy.http1.fields.Fields.scan_fields", FROM_ENDPOINT], "response head"),
         (["shardproxy.routing.table.Table.find", "shardproxy.proxy.exchange.Exchange.begin", FROM_CLIENT], "route"),
+        (["tcp_recvmsg", "recv", "shardproxy.proxy.streams.Stream.ready", "shardproxy.proxy.watching.Watch.turn"], "read"),
         (["epoll_pwait", "uv__io_poll", "uv_run"], "loop"),
         (["read", "uv__read", "uv__io_poll"], "read"),
         (["strlen", "main"], OTHER),

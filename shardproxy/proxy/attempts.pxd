@@ -1,0 +1,9 @@
+# A connection to an endpoint that is being made.
+from .upstream cimport Upstream
+from .watching cimport Watch, Watched
+
+cdef class Attempt(Watched):
+    cdef object sock
+    cdef Upstream upstream          # None when it is over
+
+    cdef Upstream conclude(self)

@@ -1,0 +1,66 @@
+"""Connecting: addresses are numbers, so that nothing has to be looked up, and nothing but the kernel waited for."""
+
+import errno
+import socket
+
+from libc.stdint cimport uint32_t
+
+from shardproxy.http1.faults cimport Fault
+from .streams import adopt
+from .watching cimport EPOLLOUT
+
+
+def socket_for(address):
+    """A socket that can be connected there, and does not block."""
+    family = socket.AF_UNIX if address.is_unix else socket.AF_INET6 if address.is_ipv6 else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    if not address.is_unix:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return sock
+
+
+cdef class Attempt(Watched):
+    def __init__(self, Watch watcher not None, address, Upstream upstream not None):
+        """Begins.  The upstream gets connection_made() or connect_failed() later; raises OSError when not even that."""
+        self.sock = socket_for(address)
+        self.upstream = upstream
+        self.join(watcher, self.sock.fileno())
+        error = self.sock.connect_ex(address.path or (address.host, address.port))
+        if error in (0, errno.EINPROGRESS):
+            self.watch(EPOLLOUT)
+        else:
+            watcher.loop.call_soon(self.fail)
+
+    def __repr__(self):
+        return f"<Attempt {self.fd} {'over' if self.upstream is None else 'connecting'}>"
+
+    cdef void ready(self, uint32_t mask) noexcept:
+        if self.upstream is None:
+            return
+        if self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            self.fail()
+            return
+        upstream = self.conclude()
+        adopt(self.watcher, self.sock.detach(), upstream)
+
+    def fail(self):
+        cdef Upstream upstream = self.conclude()
+        self.sock.close()
+        if upstream is not None:
+            upstream.attempt = None
+            upstream.connect_failed(Fault.CONNECT_FAILED)
+
+    def cancel(self):
+        """Whoever cancels knows."""
+        self.conclude()
+        self.sock.close()
+
+    cdef Upstream conclude(self):
+        """No event is waited for any more.  Who it was for; None when it was over already."""
+        cdef Upstream upstream = self.upstream
+        self.upstream = None
+        if upstream is not None:
+            self.forget()
+            self.fd = -1
+            self.watcher.part_with(self)
+        return upstream
