@@ -25,6 +25,7 @@ from shardproxy.config.check_limits import (
     keys_are_of_use,
     routes_have_few_limits,
 )
+from shardproxy.config.check_overload import overload_ends_below_where_it_begins
 from shardproxy.config.check_routes import (
     every_route_can_win,
     hedges_make_sense,
@@ -118,6 +119,7 @@ _CHECKS: tuple[Callable[[Config], Iterator[Finding]], ...] = (
     routes_do_one_thing,
     splits_lead_somewhere,
     field_edits_are_allowed,
+    overload_ends_below_where_it_begins,
 )
 
 
