@@ -44,7 +44,7 @@ def nginx(limit: LimitSite) -> str:
     site = limit.site
     return f"""{_nginx_main(site.directory, site.workers)}
 http {{{_nginx_http(site.directory)}
-    limit_req_zone $server_name zone=all:1m rate={limit.rate}r/s;
+    limit_req_zone $server_port zone=all:1m rate={limit.rate}r/s;
     limit_req_status 429;
     server {{
         listen 127.0.0.1:{site.port} reuseport backlog=4096;
@@ -71,7 +71,7 @@ def envoy(limit: LimitSite) -> str:
         filter_enabled=always,
         filter_enforced=always,
     )
-    off = _typed("http.local_ratelimit.v3.LocalRateLimit", stat_prefix="none")
+    off = _typed("http.local_ratelimit.v3.LocalRateLimit", stat_prefix="none", token_bucket=bucket)
     answer = {"status": 200, "body": {"inline_string": "ok"}}
     routes: list[dict[str, Any]] = [
         {
