@@ -11,14 +11,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 HEAD = b"HTTP/1.1 "
-REQUEST = b"GET / HTTP/1.1\r\nHost: load.test\r\n\r\n"
+REQUEST = b"GET /1k HTTP/1.1\r\nHost: load.test\r\n\r\n"
 PATIENCE_S = 10.0
 
 
 @dataclass
 class Batch:
-    """When it was sent and when its last answer came (seconds of the loop's clock), and what the answers were."""
+    """When it was due, when it was sent and when its last answer came (seconds of the loop's clock), and what the
+    answers were."""
 
+    due_s: float
     sent_s: float
     size: int
     answered_s: float = 0.0
@@ -51,7 +53,7 @@ class Load:
         for when, size in due:
             if (wait := begun + when - loop.time()) > 0:
                 await asyncio.sleep(wait)
-            (await self._take()).send(size)
+            (await self._take()).send(size, begun + when)
         for _ in range(connections):
             (await self._take()).close()
 
@@ -91,8 +93,8 @@ class Sender(asyncio.Protocol):
         self.transport = transport
         self.load.idle.put_nowait(self)
 
-    def send(self, size: int) -> None:
-        self.batch, self.tail = Batch(asyncio.get_running_loop().time(), size), b""
+    def send(self, size: int, due_s: float) -> None:
+        self.batch, self.tail = Batch(due_s, asyncio.get_running_loop().time(), size), b""
         self.load.batches.append(self.batch)
         self.transport.write(REQUEST * size)
 
