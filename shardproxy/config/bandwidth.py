@@ -13,7 +13,7 @@ BURST_PER_S = 10  # the default burst is the bytes of a tenth of a second
 
 
 class BandwidthLimit(Words, frozen=True, kw_only=True):
-    """How many bytes of bodies a second may pass: over one connection, of one key, or of all together.
+    """How many bytes of bodies a second may pass: over one connection, of one key, or of all.
 
     What is too early is held back and goes out evenly; nothing is refused.
     """
@@ -36,18 +36,18 @@ class BandwidthLimit(Words, frozen=True, kw_only=True):
     ] = False
     key: Annotated[
         LimitKey | None,
-        says("What it is kept by, over all workers; a request without the key is not limited.", otherwise="one for all"),
+        says("What it is kept by, over all workers; requests without it pass freely.", otherwise="all share it"),
     ] = None
     keys: Annotated[
         int,
         Meta(ge=16, le=MOST_KEYS),
-        says("For how many keys at a time there is room; then those go that have used the least of late."),
+        says("For how many keys there is room; then those go whose buckets are nearest to being full."),
     ] = 65536
     dry_run: Annotated[bool, says("Hold nothing back, only count what would be held back.")] = False
 
 
 def burst_bytes(limit: BandwidthLimit, rate: int) -> int:
-    """The bucket's size at `rate`, one of the limit's two: as written, or a tenth of a second's worth, at least 1 KiB."""
+    """The bucket's size at `rate`, one of the limit's two: as written, or a tenth of a second's worth, 1 KiB or more."""
     return limit.burst if limit.burst is not None else max(KIB, rate // BURST_PER_S)
 
 

@@ -247,7 +247,11 @@ DURATION = Form("duration", units.parse_duration, write_duration, _QUANTITY + "(
 SIZE = Form("size", units.parse_size, write_size, _QUANTITY + "(B|KiB|MiB|GiB|kB|MB|GB)$", ("64KiB", "1MiB"))
 RATE = Form("rate", units.parse_rate, write_rate, _QUANTITY + "/(s|m|h)$", ("1000/s", "20/m"))
 BYTE_RATE = Form(
-    "bandwidth", units.parse_byte_rate, write_byte_rate, _QUANTITY + "(B|KiB|MiB|GiB|kB|MB|GB)/s$", ("1MiB/s", "256KiB/s")
+    "bandwidth",
+    units.parse_byte_rate,
+    write_byte_rate,
+    _QUANTITY + "(B|KiB|MiB|GiB|kB|MB|GB)/s$",
+    ("1MiB/s", "256KiB/s"),
 )
 ADDRESS = Form("address", units.parse_address, str, f"^({_ADDRESS})$", _ADDRESSES)
 NAME = Form("name", parse_name, str, f"^{_NAME}$", ("app",))

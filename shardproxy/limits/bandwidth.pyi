@@ -14,9 +14,10 @@ class Allowance:
 class Bandwidth:
     """One direction of a bandwidth limit: `rate` bytes a second, and `burst` bytes at once after a pause.
 
-    Without `keyed` each connection has a bucket of its own (`Allowance`); with it there is one for all, or with `key` too
-    one for each key. The tokens of that table are KiB. The numbers are slots: counters of the bytes that `passed`, that
-    were `held` back, of the ns that flows `waited` and of keys `evicted`; and the gauge of flows that are `waiting`.
+    Without `keyed` each connection has a bucket of its own (`Allowance`); with it there is one for all, or with `key`
+    too one for each key. The tokens of that table are KiB. The numbers are slots: counters of the bytes that `passed`,
+    that were `held` back, of the ns that flows `waited` and of keys `evicted`; and the gauge of flows that are
+    `waiting`.
     """
 
     name: str

@@ -35,7 +35,7 @@ cdef class Bandwidth:
     # hot
     cdef int64_t reserve(self, const Account* account, int64_t now_ns, int64_t size, MetricCells* cells) noexcept:
         """Take `size` bytes: from 0 up, they may go after so many ns; below 0: too many have been taken already, and
-        asking again makes sense after so many.  Cost: a compare-and-swap in the table, or a few additions."""
+        asking again makes sense after so many.  `size` is at most the burst.  Cost: a compare-and-swap in the table, or a few additions."""
         cdef KeyOutcome outcome
         cdef int64_t wait
         if self.keyed is None:

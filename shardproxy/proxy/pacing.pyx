@@ -137,6 +137,8 @@ cdef class Lane(Pace):
                 source.resume()
 
     cdef void keep(self, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept:
+        if self.blamed != NOBODY:
+            count(self.exchange.process.cells, (<Bandwidth>self.limits[self.blamed]).held, size)
         if size <= JOINED_BYTES:
             if self.tail is None:
                 self.tail = bytearray()
@@ -183,9 +185,8 @@ cdef class Lane(Pace):
         for i in range(len(self.limits)):
             limit = <Bandwidth>self.limits[i]
             wait = limit.reserve(&self.accounts[i], now, size, cells)
-            if wait:
-                count(cells, limit.held, size)
             if limit.is_dry:
+                count(cells, limit.held, size if wait else 0)
                 continue
             if wait < 0:
                 self.give_back(i, size, now)

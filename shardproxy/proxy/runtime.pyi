@@ -42,10 +42,10 @@ class ClusterRuntime:
     ) -> None: ...
 
 class RouteRuntime:
-    """A route: its cluster, its gate (rate limits) and bandwidth limits, and how long the response head may take (ns), what may be
+    """A route: its cluster, its gate (rate limits), and how long the response head may take (ns), what may be
     tunnelled, what is tried again, and who is served first when all is full: class 0, or what a field of the request
-    says (`shardproxy.proxy.priority.CLASSES`); what requests are kept together by; and what it asks
-    for beyond host and path.
+    says (`shardproxy.proxy.priority.CLASSES`); what requests are kept together by; what it asks
+    for beyond host and path; and its bandwidth limits.
     """
 
     cluster: ClusterRuntime | None

@@ -27,7 +27,9 @@ MOST_BACKOFFS = 10  # of base: where the back-off stops growing if the route doe
 
 @dataclass(frozen=True)
 class RouteBuilder:
-    """`subsets`, `limits` and `bandwidth` give what routes name, compiled; `configured` are the clusters as they are written."""
+    """`subsets`, `limits` and `bandwidth` give what routes name, compiled; `configured` are the clusters as they are
+    written.
+    """
 
     site: Worksite
     slots: Slots
