@@ -47,7 +47,7 @@ class BandwidthLimit(Words, frozen=True, kw_only=True):
 
 
 def burst_bytes(limit: BandwidthLimit, rate: int) -> int:
-    """The bucket's size at `rate`, one of the limit's two: as written, or a tenth of a second's worth, 1 KiB or more."""
+    """The bucket's size at `rate`, one of the limit's two: as written, or of a tenth of a second, at least 1 KiB."""
     return limit.burst if limit.burst is not None else max(KIB, rate // BURST_PER_S)
 
 

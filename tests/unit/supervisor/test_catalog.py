@@ -58,17 +58,17 @@ def test_everything_that_is_counted_has_a_slot() -> None:
 
 def test_a_bandwidth_limit_has_slots_for_each_way_that_it_limits() -> None:
     both = BandwidthLimit(name="both", down=1 << 20, up=1 << 10, key=LimitKey(address="client_ip"), keys=100_000)
-    own = BandwidthLimit(name="own", down=1 << 20, per_connection=True)
+    own = BandwidthLimit(name="each", down=1 << 20, per_connection=True)
     slots = assigned(replace(config(), bandwidth_limits=(both, own)))
     slots.seal()
     assert slots.most_keys == 1 << 17
     slots.table(names.bandwidth_keys("both", "down", 1 << 20))
     slots.table(names.bandwidth_keys("both", "up", 1 << 10))
-    for key in (("both", "down"), ("both", "up"), ("own", "down")):
+    for key in (("both", "down"), ("both", "up"), ("each", "down")):
         slots.gauge(names.bandwidth_waiting(*key))
         for name in (names.bandwidth_passed, names.bandwidth_held, names.bandwidth_waited, names.bandwidth_evicted):
             slots.counter(name(*key))
-    assert not any("own" in name for name in slots.names(SlotKind.TABLE))
+    assert not any("each" in name for name in slots.names(SlotKind.TABLE))
 
 
 def test_every_constant_of_the_names_has_a_slot() -> None:
