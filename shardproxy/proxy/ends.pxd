@@ -7,7 +7,7 @@ from shardproxy.http1.head cimport Head
 from .timers cimport Timed
 
 cdef class End(Timed):
-    cdef public dict allowances                         # bandwidth limits of which its connection has its own, or None
+    cdef dict allowances                                # buckets of bandwidth limits that its connection has, or None
     # the exchange to the end: messages
     cdef void send_head(self, Head head, const Framing* framing) noexcept
     cdef void send_body(self, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept

@@ -33,6 +33,7 @@ cdef class Lane(Pace):
     cdef void let_go(self) noexcept
     cdef void flush(self) noexcept
     cdef Py_ssize_t allowed(self, Py_ssize_t size, int64_t now) noexcept
+    cdef int64_t piece_after(self, int64_t wait) noexcept
     cdef int64_t reserve(self, int64_t size, int64_t now) noexcept
     cdef void give_back(self, Py_ssize_t first, int64_t size, int64_t now) noexcept
     cdef void blame(self, int limit, int64_t now) noexcept

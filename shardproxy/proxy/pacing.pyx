@@ -11,6 +11,8 @@ wait the smaller their pieces become, so that n flows under one limit move every
 Cost: for each piece and limit a compare-and-swap, and for each flow that is held back one timer.
 """
 
+from libc.math cimport sqrt
+
 from shardproxy.http1.faults cimport Fault
 from shardproxy.http1.forwarding cimport Hop
 from shardproxy.http1.framing cimport BODY_NONE
@@ -23,6 +25,7 @@ from .process cimport Process
 from .timers cimport TICK_NS
 
 cdef enum:
+    NEWCOMERS_SHARE = 8     # the part of a whole piece that a flow takes first, before it knows how many there are
     JOINED_BYTES = 4096     # smaller pieces are joined, so that what is kept is not larger than what was read
 
 
@@ -34,7 +37,7 @@ cdef class Lane(Pace):
         self.accounts[len(self.limits)] = account[0]
         self.limits.append(limit)
         self.piece = min(self.piece, limit.piece) if self.piece else limit.piece
-        self.next_piece = self.piece
+        self.next_piece = max(LEAST_PIECE, self.piece // NEWCOMERS_SHARE)
 
     # From the exchange ---------------------------------------------------------------------------------------------
 
@@ -49,6 +52,8 @@ cdef class Lane(Pace):
                 return False
             if now:
                 self.let_through(data, at, now)
+            if self.exchange is None:
+                return True
             self.keep(data, at + now, size - now)
             if self.is_stuck():
                 self.let_go()
@@ -117,7 +122,7 @@ cdef class Lane(Pace):
                 self.held[0] = (data, at + n, size - n)
             if n:
                 self.let_through(data, at, n)
-            if n < size:
+            if n < size and self.exchange is not None:
                 self.set_deadline(self.due_ns - TICK_NS)    # timers are late: the next tick may be the one
                 return
         if self.exchange is not None:
@@ -171,10 +176,16 @@ cdef class Lane(Pace):
             if wait < 0:
                 self.granted = 0
             self.due_ns = now + (wait if wait >= 0 else -wait)
-            self.next_piece = self.piece
-            if self.due_ns > now + STEP_NS:
-                self.next_piece = max(LEAST_PIECE, self.piece * STEP_NS // (self.due_ns - now))
+            self.next_piece = self.piece if wait == 0 else self.piece_after(self.due_ns - now)
         return done
+
+    cdef int64_t piece_after(self, int64_t wait) noexcept:
+        """How much to take after a wait so long: with n flows in line a 1/sqrt(n) of what a single one takes.
+
+        It follows from that wait alone, which is n * piece / rate; the geometric mean with what was taken the last time
+        gets there at once, where each of the two would swing around it."""
+        cdef double fitting = <double>self.piece * STEP_NS / wait
+        return max(LEAST_PIECE, min(self.piece, <int64_t>sqrt(self.next_piece * fitting)))
 
     cdef int64_t reserve(self, int64_t size, int64_t now) noexcept:
         """Take so much of all limits, and wait for the slowest; below 0: one has nothing to give, so none is charged."""
@@ -322,6 +333,7 @@ cdef class BandwidthPlan(PacePlan):
 
     cdef Lane lane(self, Lane lane, Exchange exchange, tuple limits):
         cdef Account account
+        cdef Allowance own
         cdef Hop client
         client.ip.bits = 0
         if self.needs_client:
@@ -332,7 +344,7 @@ cdef class BandwidthPlan(PacePlan):
             if (<Bandwidth>limit).keyed is None:
                 own = allowance_of(exchange.client, limit)
                 lane.allowances.append(own)
-                account.full_at = &(<Allowance>own).full_at
+                account.full_at = &own.full_at
             lane.add(limit, &account)
         if not lane.limits:
             return None
@@ -347,11 +359,11 @@ cdef class BandwidthPlan(PacePlan):
             leaving.upload.end()
 
 
-cdef object allowance_of(End client, limit):
-    """The connection's own bucket of this limit, over all its requests."""
+cdef Allowance allowance_of(End client, Bandwidth limit):
+    """The connection's own bucket of this limit, over all its requests, and over reloads: its slot stays the same."""
     if client.allowances is None:
         client.allowances = {}
-    found = client.allowances.get(limit)
+    found = client.allowances.get(limit.passed)
     if found is None:
-        found = client.allowances[limit] = Allowance()
+        found = client.allowances[limit.passed] = Allowance()
     return found
