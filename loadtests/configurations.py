@@ -65,7 +65,8 @@ def _nginx_http(directory: Path) -> str:
 
 
 def origin(ports: tuple[int, ...], directory: Path) -> str:
-    """The origin: nginx with a 1 KiB and a 1 MiB file, any `/r.../` path, and POST that reads the body first.
+    """The origin: nginx with a 1 KiB and a 1 MiB file, any `/r.../` path, and POST that reads the body first;
+    what is included by the server (`ssi`) has no length, so it goes out in chunks.
 
     `return 200` alone would answer before the body has arrived, which proxies treat in different ways; `mirror`
     reads it whole, and the 405 of the static handler then becomes a small 200.
@@ -82,6 +83,8 @@ http {{{_nginx_http(directory)}
         location /r {{ try_files /1k =404; }}
         location = /post {{ mirror /nowhere; error_page 405 =200 /small; }}
         location = /nowhere {{ internal; return 204; }}
+        location = /chunked {{ mirror /nowhere; error_page 405 =200 /unknown-length; }}
+        location = /unknown-length {{ internal; ssi on; ssi_types *; alias {directory}/1k; }}
     }}
 }}
 """

@@ -131,7 +131,8 @@ def start_origin(ports: tuple[int, ...], directory: Path, core: int) -> Running:
     directory.mkdir(parents=True)
     (directory / "1k").write_bytes(b"k" * configurations.BODY_1K_BYTES)
     (directory / "1m").write_bytes(b"m" * configurations.BODY_1M_BYTES)
-    (directory / "post").touch()  # the static handler says 405 to a POST only where there is a file, else 404
+    for name in ("post", "chunked"):
+        (directory / name).touch()  # the static handler says 405 to a POST only where there is a file, else 404
     (directory / "small").write_bytes(b"stored\n")
     (directory / "nginx.conf").write_text(configurations.origin(ports, directory))
     command = [NGINX.binary(), "-e", "stderr", "-p", str(directory), "-c", str(directory / "nginx.conf")]

@@ -17,7 +17,6 @@ from loadtests.report import Sample
 from loadtests.work import Load, Outcome, Work, WrkFailed
 
 DIRECT = "direct"
-ORIGIN_PORTS = 2
 
 Wrk = Callable[[Work, int, Load], Outcome]
 
@@ -63,15 +62,15 @@ class Bench:
     notes: list[str]
 
     def run(self) -> None:
-        """All works. Those with the same routes share their running proxies; all are ended before the return."""
-        for number, (routes, works) in enumerate(groupby(self.plan.works, key=lambda work: work.routes)):
+        """All works. Those with the same setup share their running proxies; all are ended before the return."""
+        for number, ((routes, origins), works) in enumerate(groupby(self.plan.works, key=lambda work: work.setup)):
             with ExitStack() as stack:
-                targets = self._start(stack, self.plan.directory / f"setup{number}", routes)
+                targets = self._start(stack, self.plan.directory / f"setup{number}", routes, origins)
                 for work in works:
                     self._rounds(work, self._able(work, targets))
 
-    def _start(self, stack: ExitStack, directory: Path, routes: tuple[str, ...]) -> list[Target]:
-        origins = tuple(free_ports(ORIGIN_PORTS))
+    def _start(self, stack: ExitStack, directory: Path, routes: tuple[str, ...], count: int) -> list[Target]:
+        origins = tuple(free_ports(count))
         stack.enter_context(proxies.start_origin(origins, directory / "origin", self.plan.load.core))
         targets = [Target(DIRECT, origins[0])] if self.plan.with_direct else []
         for proxy in self.plan.proxies:

@@ -29,7 +29,8 @@ class Work:
     """One kind of traffic.
 
     `routes`: the prefixes the proxies are configured with. `path` is requested and must be answered with 200 and
-    `length` bytes. `script` is Lua for wrk beyond a plain GET of `path`. `headers` are wrk's `-H`.
+    `length` bytes. `script` is Lua for wrk beyond a plain GET of `path`. `headers` are wrk's `-H`. `origins` is how
+    many endpoints the proxies balance over.
     """
 
     name: str
@@ -41,6 +42,12 @@ class Work:
     body: bytes | None = None
     script: str = ""
     headers: tuple[str, ...] = field(default=())
+    origins: int = 2
+
+    @property
+    def setup(self) -> tuple[tuple[str, ...], int]:
+        """Works with the same can share their running proxies."""
+        return self.routes, self.origins
 
     def fault(self, port: int) -> str | None:
         """Try one request against `port`: None when it is answered as it must be, else a plain sentence."""
@@ -69,7 +76,15 @@ end
 """
 
 
-_THOUSAND = random_routes(1000)
+_THOUSAND, _TEN_THOUSAND = random_routes(1000), random_routes(10_000)
+_FIELDS = tuple(f"X-Field-{number:02d}: {number:02d} of some length, as such fields have" for number in range(60))
+_CHUNK = "x" * 4096
+_CHUNKED = f"""
+local chunk = "1000\\r\\n" .. string.rep("x", {len(_CHUNK)}) .. "\\r\\n"
+local whole = "POST /chunked HTTP/1.1\\r\\nHost: load.test\\r\\nTransfer-Encoding: chunked\\r\\n\\r\\n"
+  .. string.rep(chunk, {POST_BYTES // len(_CHUNK)}) .. "0\\r\\n\\r\\n"
+function request() return whole end
+"""
 
 WORKS: tuple[Work, ...] = (
     Work("get-1k", "/1k", BODY_1K_BYTES, "GET of 1 KiB, keep-alive: the cost of a request as such"),
@@ -90,6 +105,16 @@ WORKS: tuple[Work, ...] = (
         body=b"x" * POST_BYTES,
         script=f'wrk.method = "POST"\nwrk.body = string.rep("x", {POST_BYTES})\n',
     ),
+    Work("head-64", "/1k", BODY_1K_BYTES, "GET of 1 KiB with 64 fields: the cost of a head", headers=_FIELDS),
+    Work(
+        "chunked",
+        "/chunked",
+        BODY_1K_BYTES,
+        "POST of 16 KiB in four chunks, an answer of 1 KiB in chunks",
+        method="POST",
+        body=b"x" * POST_BYTES,
+        script=_CHUNKED,
+    ),
     Work(
         "routes-1000",
         f"{_THOUSAND[-1]}item",
@@ -98,6 +123,15 @@ WORKS: tuple[Work, ...] = (
         routes=_THOUSAND,
         script=_spread(_THOUSAND),
     ),
+    Work(
+        "routes-10000",
+        f"{_TEN_THOUSAND[-1]}item",
+        BODY_1K_BYTES,
+        "the same over 10 000",
+        routes=_TEN_THOUSAND,
+        script=_spread(_TEN_THOUSAND),
+    ),
+    Work("endpoints-100", "/1k", BODY_1K_BYTES, "GET of 1 KiB over 100 endpoints: the cost of a pick", origins=100),
 )
 
 # wrk calls done() once at the end; its own text rounds, so the exact numbers are written as JSON on one line.

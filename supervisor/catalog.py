@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from shardproxy.config.bandwidth import table_places
 from shardproxy.config.limits import places
+from shardproxy.config.overload import ACTIONS, RESOURCES
 from shardproxy.config.routes import hedged_clusters
 from shardproxy.config.schema import BandwidthLimit, Cluster, Config, Listener, RateLimit
 from shardproxy.http1.faults import NAMES as FAULTS
@@ -39,6 +40,9 @@ def entries(config: Config) -> Iterator[Entry]:
     """Kind and name of everything that is counted, in the order in which slots are given."""
     yield from _PROCESS_WIDE
     yield from ((SlotKind.COUNTER, names.fault(kind)) for kind in FAULTS)
+    if config.overload is not None:
+        yield from ((SlotKind.GAUGE, names.overload_pressure(one)) for one in RESOURCES)
+        yield from ((SlotKind.GAUGE, names.overload_action(one)) for one in ACTIONS)
     for listener in config.listeners:
         yield from _of_listener(listener)
     for cluster in config.clusters:

@@ -13,6 +13,7 @@ from shardproxy.config.check_balancing import balancing_makes_sense, hashes_say_
 from shardproxy.config.check_bandwidth import bandwidth_limits_make_sense, routes_name_few_bandwidth_limits
 from shardproxy.config.check_clusters import (
     adaptive_limits_make_sense,
+    connections_of_endpoints_are_capped_without_a_queue,
     endpoints_have_one_source,
     health_checks_can_be_made,
     levels_can_change,
@@ -25,6 +26,7 @@ from shardproxy.config.check_limits import (
     keys_are_of_use,
     routes_have_few_limits,
 )
+from shardproxy.config.check_overload import overload_ends_below_where_it_begins
 from shardproxy.config.check_routes import (
     every_route_can_win,
     hedges_make_sense,
@@ -110,6 +112,7 @@ _CHECKS: tuple[Callable[[Config], Iterator[Finding]], ...] = (
     endpoints_have_one_source,
     health_checks_can_be_made,
     queues_can_fill,
+    connections_of_endpoints_are_capped_without_a_queue,
     adaptive_limits_make_sense,
     levels_can_change,
     retries_make_sense,
@@ -121,6 +124,7 @@ _CHECKS: tuple[Callable[[Config], Iterator[Finding]], ...] = (
     routes_do_one_thing,
     splits_lead_somewhere,
     field_edits_are_allowed,
+    overload_ends_below_where_it_begins,
 )
 
 

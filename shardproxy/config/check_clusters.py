@@ -35,6 +35,15 @@ def queues_can_fill(config: Config) -> Iterator[Finding]:
             yield ("clusters", number, "queue"), sentence
 
 
+def connections_of_endpoints_are_capped_without_a_queue(config: Config) -> Iterator[Finding]:
+    """Who waits in line for a place would get one that is of no use."""
+    for number, cluster in enumerate(config.clusters):
+        for index, endpoint in enumerate(cluster.endpoints):
+            if cluster.queue is not None and endpoint.max_connections is not None:
+                path = ("clusters", number, "endpoints", index, "max_connections")
+                yield path, "is not for clusters with a queue; write max_requests, or max_connections of the cluster"
+
+
 def endpoints_have_one_source(config: Config) -> Iterator[Finding]:
     for number, cluster in enumerate(config.clusters):
         found = [key for key in ("endpoints", "endpoints_file", "dns") if getattr(cluster, key)]

@@ -44,6 +44,9 @@ class Endpoint(Words, frozen=True, kw_only=True):
     address: Annotated[Bind, says("Where to connect.")]
     weight: Annotated[int, Meta(ge=1, le=1000), says("Its share relative to the others'.")] = 1
     max_requests: Annotated[Count | None, says("Requests at a time, over all workers together.")] = None
+    max_connections: Annotated[
+        Count | None, says("Connections, idle ones included, over all workers together. Not with `queue`.")
+    ] = None
     drain: Annotated[bool, says("Give it no new requests; those under way finish.")] = False
     priority: Annotated[
         int, Meta(ge=0, le=127), says("0 is used first; the next ones take what those before are too ill for.")

@@ -26,6 +26,7 @@ from shardproxy.config.limits import LimitOverride as LimitOverride
 from shardproxy.config.limits import RateLimit as RateLimit
 from shardproxy.config.limits import burst_of as burst_of
 from shardproxy.config.matches import Match as Match
+from shardproxy.config.overload import Overload
 from shardproxy.config.routes import Backoff as Backoff
 from shardproxy.config.routes import HashCookie as HashCookie
 from shardproxy.config.routes import HashKey as HashKey
@@ -212,6 +213,9 @@ class Config(Words, frozen=True, kw_only=True):
         says("The user, or `user:group`, as whom workers run when the proxy is started as root.", otherwise="the same"),
     ] = None
     pid_file: Annotated[File | None, says("A file for the supervisor's pid.", otherwise="none is written")] = None
+    overload: Annotated[
+        Overload | None, says("What a worker does when it has too much to do.", otherwise="it goes on")
+    ] = None
     log: Annotated[Log, says("The program's own log.")] = Log()
 
 

@@ -14,6 +14,7 @@ from shardproxy.balancing.levels import Levels
 from shardproxy.config.clusters import in_use
 from shardproxy.config.levels import levels_of
 from shardproxy.config.limits import places
+from shardproxy.config.overload import ACTIONS, RESOURCES
 from shardproxy.config.schema import Cluster, Config, Endpoint, Listener, RateLimit, burst_of
 from shardproxy.controller.bandwidth import BandwidthReading
 from shardproxy.controller.reasons import Reason
@@ -26,6 +27,7 @@ from shardproxy.controller.stats import (
     LastOperation,
     LevelStats,
     ListenerStats,
+    OverloadStats,
     ProcessStats,
     QueueStats,
     RateLimitStats,
@@ -147,6 +149,16 @@ class Reading:
             active=sum(self._gauges.row_value(slot, row) for slot in self._active),
             connections=sum(self._gauges.row_value(self._slots.gauge(name), row) for name in clients),
             upstream_connections=sum(self._gauges.row_value(self._slots.gauge(name), row) for name in upstream),
+            overload=None if config.overload is None else self._overload(row),
+        )
+
+    def _overload(self, row: int) -> OverloadStats:
+        def value(name: str) -> int:
+            return self._gauges.row_value(self._slots.gauge(name), row)
+
+        return OverloadStats(
+            pressures={name: value(names.overload_pressure(name)) for name in RESOURCES},
+            actions=tuple(name for name in ACTIONS if value(names.overload_action(name))),
         )
 
     def _listener(self, listener: Listener) -> ListenerStats:

@@ -36,6 +36,15 @@ class LastOperation(msgspec.Struct, frozen=True, kw_only=True):
     age_s: float
 
 
+class OverloadStats(msgspec.Struct, frozen=True, kw_only=True):
+    """How full one worker is, and what it does about it."""
+
+    pressures: dict[str, int]
+    """In percent of what counts as full; 0 for what is not measured."""
+    actions: tuple[str, ...]
+    """That are going on."""
+
+
 class WorkerStats(ProcessStats, frozen=True, kw_only=True):
     """One worker: what it alone does and has done."""
 
@@ -52,6 +61,8 @@ class WorkerStats(ProcessStats, frozen=True, kw_only=True):
     """Client connections open."""
     upstream_connections: int
     """Connections open to endpoints, idle ones included."""
+    overload: OverloadStats | None = None
+    """None without `overload`."""
 
 
 class ListenerStats(msgspec.Struct, frozen=True, kw_only=True):

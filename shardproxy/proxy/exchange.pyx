@@ -24,7 +24,7 @@ from shardproxy.shm.clock cimport now_ns
 from shardproxy.shm.metrics cimport count, observe_ns
 from .finding cimport find_route
 from .introduction cimport introduce, normalized
-from .priority cimport rank_of
+from .shedding cimport is_shed
 
 cdef enum:
     NONE_CHOSEN = -1
@@ -77,8 +77,7 @@ cdef class Exchange:
     cdef void choose_origin(self) noexcept:
         """An endpoint for this try, now or, if the cluster has a queue and all are full or others wait already, in turn."""
         cdef int endpoint = FULL
-        if (self.cluster.balancing.adaptive != NULL and self.cluster.queue is None
-                and self.cluster.balancing.is_short_for(rank_of(self.route, self.request))):
+        if is_shed(self.process, self.cluster, self.route, self.request):
             self.refuse(Fault.SHED, OVERFLOW_RETRY_S)
             return
         if self.cluster.queue is None or not self.cluster.queue.is_busy():

@@ -16,12 +16,14 @@ cdef class EndpointPool(Source):
     cdef int connections            # gauge
     cdef int cluster_connections    # gauge
     cdef int64_t connections_cap    # of the cluster's gauge; UNLIMITED
+    cdef int64_t endpoint_cap       # of `connections`; UNLIMITED
     cdef Upstream newest, oldest    # idle ones: the newest is taken first, so that the others can age and go
     cdef readonly int idle
     cdef WaitingRoom room           # where others wait for a connection, or None
     cdef public list siblings       # all pools of the cluster, which share its cap
 
     cdef bint count_in(self) noexcept
+    cdef bint count_in_here(self) noexcept
     cdef bint close_an_idle_one(self) noexcept
     cdef bint is_full(self) noexcept
     cdef bint can_connect(self) noexcept

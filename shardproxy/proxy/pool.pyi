@@ -19,6 +19,7 @@ class EndpointPool:
         connections: int,
         cluster_connections: int,
         max_connections: int | None,
+        endpoint_max_connections: int | None = None,
         proxy_version: int = 0,
     ) -> None: ...
     def retire(self) -> None:

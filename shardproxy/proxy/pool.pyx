@@ -11,7 +11,8 @@ from .upstream cimport CONNECTING, IDLE
 
 cdef class EndpointPool(Source):
     def __init__(self, Process process not None, address, *, int64_t connect_timeout_ns, int64_t idle_ns, int max_idle,
-                 max_requests, int connections, int cluster_connections, max_connections, int proxy_version=0):
+                 max_requests, int connections, int cluster_connections, max_connections, endpoint_max_connections=None,
+                 int proxy_version=0):
         self.process = process
         self.address = address
         self.connect_timeout_ns = connect_timeout_ns
@@ -22,6 +23,7 @@ cdef class EndpointPool(Source):
         self.connections = connections
         self.cluster_connections = cluster_connections
         self.connections_cap = UNLIMITED if max_connections is None else max_connections
+        self.endpoint_cap = UNLIMITED if endpoint_max_connections is None else endpoint_max_connections
         self.siblings = [self]
 
     def __repr__(self):
@@ -65,14 +67,26 @@ cdef class EndpointPool(Source):
             pass    # whoever cancelled has told the exchange
 
     cdef bint count_in(self) noexcept:
-        """Count the connection, unless the cluster has as many as allowed, over all workers."""
+        """Count the connection, unless the endpoint or the cluster has as many as allowed, over all workers."""
+        if not self.count_in_here():
+            return False
         if self.connections_cap == UNLIMITED:
             gauge_add(self.process.gauge_cells, self.cluster_connections, 1)
         else:
             while not gauge_reserve(self.process.gauge_cells, self.cluster_connections, self.connections_cap):
                 if not self.close_an_idle_one():
+                    gauge_add(self.process.gauge_cells, self.connections, -1)
                     return False
-        gauge_add(self.process.gauge_cells, self.connections, 1)
+        return True
+
+    cdef bint count_in_here(self) noexcept:
+        if self.endpoint_cap == UNLIMITED:
+            gauge_add(self.process.gauge_cells, self.connections, 1)
+            return True
+        while not gauge_reserve(self.process.gauge_cells, self.connections, self.endpoint_cap):
+            if self.oldest is None:
+                return False
+            self.oldest.close()
         return True
 
     cdef bint is_full(self) noexcept:

@@ -20,6 +20,16 @@ REQUEST_TIME = "request_time"  # histogram, ns: first byte of the head to last b
 CLIENT_ABORTS = "client_aborts"  # counter: clients that left before their response was complete
 
 
+def overload_pressure(resource: str) -> str:
+    """Gauge: how full a worker is of something, in percent of what its `overload` counts as full."""
+    return _series("overload_pressure", resource=resource)
+
+
+def overload_action(action: str) -> str:
+    """Gauge: 1 for each worker that does something because of overload."""
+    return _series("overload_action", action=action)
+
+
 def endpoint_active(cluster: str, address: str) -> str:
     """Gauge: requests under way at an endpoint."""
     return _series("endpoint_active", cluster=cluster, address=address)

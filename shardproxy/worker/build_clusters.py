@@ -128,6 +128,7 @@ class ClusterBuilder:
             connections=slots.gauge(names.endpoint_connections(cluster.name, str(endpoint.address))),
             cluster_connections=slots.gauge(names.cluster_connections(cluster.name)),
             max_connections=cluster.max_connections,
+            endpoint_max_connections=endpoint.max_connections,
             proxy_version=PROXY_VERSIONS[cluster.proxy_protocol],
         )
 
@@ -139,5 +140,6 @@ def pool_key(cluster: schema.Cluster, endpoint: schema.Endpoint) -> PoolKey:
         cluster.connect_timeout,
         cluster.keepalive,
         cluster.max_connections,
+        endpoint.max_connections,
         cluster.proxy_protocol,
     )

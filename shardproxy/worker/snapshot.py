@@ -15,7 +15,7 @@ from shardproxy.shm.segment import Segment
 from shardproxy.shm.waiters import Waiters
 
 # What a pool depends on: two configurations that agree on it share the pool, and its connections stay warm.
-PoolKey = tuple[str, str, int, schema.Keepalive, int | None, str | None]
+PoolKey = tuple[str, str, int, schema.Keepalive, int | None, int | None, str | None]
 
 # Of a subset: its cluster with only its endpoints, and its labels in order.
 SubsetKey = tuple[schema.Cluster, tuple[str, ...]]

@@ -22,6 +22,7 @@ listeners:
       - {match: {prefix: /thrice}, cluster: thrice}
       - {match: {prefix: /unkept}, cluster: unkept, timeout: 1s}
       - {match: {prefix: /narrow}, cluster: narrow}
+      - {match: {prefix: /slim}, cluster: slim}
       - {match: {prefix: /}, cluster: app}
 clusters:
   - {name: app, endpoints: [ORIGIN]}
@@ -29,6 +30,7 @@ clusters:
   - {name: thrice, endpoints: [ORIGIN], keepalive: {max_requests: 3}}
   - {name: unkept, endpoints: [ORIGIN], keepalive: {max_idle: 0}}
   - {name: narrow, max_connections: 1, endpoints: [ORIGIN]}
+  - {name: slim, max_connections: 9, endpoints: [{address: ORIGIN, max_connections: 1}]}
 """
 
 
@@ -97,17 +99,34 @@ def test_without_keepalive_every_request_has_a_connection_of_its_own(client: Cli
     assert len(set(numbers(origin, "/unkept"))) == 3
 
 
-def test_connections_of_a_cluster_are_bounded(client: Client, running: Proxy, origin: Origin) -> None:
+@pytest.mark.parametrize("cluster", ["narrow", "slim"])
+def test_connections_of_a_cluster_and_of_an_endpoint_are_bounded(
+    cluster: str, client: Client, running: Proxy, origin: Origin
+) -> None:
     gate = threading.Event()
-    origin.plays["/narrow/held"] = says_when(gate, OK)
+    origin.plays[f"/{cluster}/held"] = says_when(gate, OK)
     with Client(running.port) as other:
-        other.send("GET /narrow/held HTTP/1.1")
-        eventually(lambda: origin.of("/narrow/held"), "the request")
-        answer = client.get("/narrow")
+        other.send(f"GET /{cluster}/held HTTP/1.1")
+        eventually(lambda: origin.of(f"/{cluster}/held"), "the request")
+        answer = client.get(f"/{cluster}")
         gate.set()
         assert other.read().status == 200
     assert (answer.status, answer.values("x-shardproxy-reason")) == (503, ["overflow"])
-    assert client.get("/narrow").status == 200
+    assert client.get(f"/{cluster}").status == 200
+    assert running.stats()["clusters"][cluster]["connections"] == 1
+
+
+def test_at_the_connections_of_an_endpoint_workers_have_no_more_together(tmp_path: Path) -> None:
+    with recording_origin() as other:
+        text = CONFIGURATION.replace("ORIGIN", other.address).replace("workers: 1", "workers: 4")
+        with proxy(tmp_path, text) as running:
+            seen = []
+            for _ in range(40):
+                with Client(running.port) as client:
+                    seen.append(client.get("/slim").status)
+                assert running.stats()["clusters"]["slim"]["connections"] == 1
+            assert set(seen) <= {200, 503}
+            assert seen[0] == 200
 
 
 @pytest.mark.parametrize(("method", "status"), [("GET", 200), ("PUT", 200), ("POST", 502)])

@@ -24,7 +24,8 @@ ENVIRON = {"LEVEL": "loud", "EMPTY": "", "BELL": "\a"}
 
 TOP_KEYS = (
     "listeners, clusters, rate_limits, bandwidth_limits, workers, zone, admin, drain_timeout, drain_delay, "
-    "restart_timeout, max_generations, watchdog, steering, cpu_affinity, max_worker_rss, user, pid_file, log"
+    "restart_timeout, max_generations, watchdog, steering, cpu_affinity, max_worker_rss, user, pid_file, overload, "
+    "log"
 )
 
 
