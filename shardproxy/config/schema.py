@@ -11,6 +11,7 @@ from typing import Annotated, ClassVar, Literal
 from msgspec import Meta
 
 from shardproxy.config.adaptive import Adaptive as Adaptive
+from shardproxy.config.bandwidth import BandwidthLimit as BandwidthLimit
 from shardproxy.config.clusters import Cluster as Cluster
 from shardproxy.config.clusters import Endpoint as Endpoint
 from shardproxy.config.clusters import Keepalive as Keepalive
@@ -161,6 +162,9 @@ class Config(Words, frozen=True, kw_only=True):
     listeners: Annotated[tuple[Listener, ...], says("Addresses that clients connect to.", least=1)]
     clusters: Annotated[tuple[Cluster, ...], says("Servers behind the proxy.", least=1)]
     rate_limits: Annotated[tuple[RateLimit, ...], says("Limits that routes may name.")] = ()
+    bandwidth_limits: Annotated[
+        tuple[BandwidthLimit, ...], says("How many bytes a second may pass; routes name them.")
+    ] = ()
     workers: Annotated[
         Annotated[int, Meta(ge=1, le=512)] | Literal["auto"],
         says("Worker processes; `auto`: one per CPU this process may run on."),

@@ -16,6 +16,7 @@ from shardproxy.config.levels import levels_of
 from shardproxy.config.limits import places
 from shardproxy.config.overload import ACTIONS, RESOURCES
 from shardproxy.config.schema import Cluster, Config, Endpoint, Listener, RateLimit, burst_of
+from shardproxy.controller.bandwidth import BandwidthReading
 from shardproxy.controller.reasons import Reason
 from shardproxy.controller.resources import Resources
 from shardproxy.controller.stats import (
@@ -85,6 +86,7 @@ class Reading:
         self._metrics = Metrics(segment, SUPERVISOR_ROW)
         self._buckets = Buckets(segment)
         self._decisions = Decisions(segment)
+        self._bandwidth = BandwidthReading(segment, slots, self._metrics, self._gauges, self._now_ns)
         used = [row for row in range(segment.rows_used) if self._rows.state(row) is not State.GONE]
         self._workers = [row for row in used if self._rows.kind(row) is Kind.WORKER]
         self._processes = {self._rows.kind(row): row for row in used}
@@ -110,6 +112,7 @@ class Reading:
             listeners={listener.name: self._listener(listener) for listener in config.listeners},
             clusters={cluster.name: self._cluster(cluster) for cluster in config.clusters},
             rate_limits={limit.name: self._rate_limit(limit) for limit in config.rate_limits},
+            bandwidth_limits={limit.name: self._bandwidth.limit(limit) for limit in config.bandwidth_limits},
         )
 
     def _uptime_s(self) -> float:

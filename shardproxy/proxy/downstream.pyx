@@ -27,6 +27,7 @@ from shardproxy.shm.metrics cimport count
 from .answer cimport closes, has_reply, write_reply
 from .client cimport AWAIT_END, CLOSED, LINGER, READ_BODY, READ_HEAD, READ_PROXY_HEADER, TUNNEL
 from .connection cimport Connection
+from .ends cimport Pace
 from .exchange cimport Exchange
 from .runtime cimport UNLIMITED
 
@@ -208,9 +209,11 @@ cdef class Downstream(Client):
     cdef int64_t body_deadline(self) noexcept:
         """The longest silence; and with a minimum rate, no later than the bytes so far allow (Apache's mod_reqtimeout)."""
         cdef int64_t deadline = self.wheel.now_ns + self.listener.request_body_ns
+        cdef Pace upload = self.exchange.upload
         if self.listener.ns_per_body_byte == 0:
             return deadline
         return min(deadline, self.body_since_ns + self.listener.request_body_ns
+                   + (0 if upload is None else upload.waited_ns)
                    + <int64_t>(self.body.seen * self.listener.ns_per_body_byte))
 
     cdef void read_tunnel(self) noexcept:

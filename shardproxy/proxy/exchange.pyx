@@ -50,16 +50,14 @@ cdef class Exchange:
         self.is_request_done = self.framing.kind == BODY_NONE
         if self.listener.normalizes_paths:
             self.path = normalized(self.request, self.listener, &self.additions, &fault)
-            if fault != Fault.OK:
-                self.refuse(fault, 0)
-                return
-        self.route = find_route(self.request, self.path, self.peer, self.listener)
-        if self.route is None:
-            self.refuse(Fault.NO_ROUTE, 0)
+        if fault == Fault.OK:
+            self.route = find_route(self.request, self.path, self.peer, self.listener, self.framing.kind, &fault)
+        if fault != Fault.OK:
+            self.refuse(fault, 0)
             return
         self.cluster = self.route.cluster
-        if self.request.method == METHOD_CONNECT and not self.begin_connect():
-            return
+        if self.route.bandwidth is not None:
+            self.route.bandwidth.begin(self)
         if self.route.gate is None or self.route.gate.admit(self):
             self.proceed()
 
@@ -74,21 +72,6 @@ cdef class Exchange:
         if self.route.action is not None:
             self.route.action.edit_request(self)
         self.choose_origin()
-
-    cdef void answer_locally(self, int status, bytes head, bytes body) noexcept:
-        """What the route says is the response; no endpoint is asked."""
-        self.is_answered = True
-        count(self.process.cells, self.process.slots.responses[min(status // 100, 5)], 1)
-        self.client.answer(head, body)
-        self.finish(Fault.OK)
-
-    cdef bint begin_connect(self) noexcept:
-        """A tunnel by CONNECT (RFC 9110 §9.3.6): only where the route allows it, and without a body."""
-        if not self.route.allows_upgrade(b"connect", 7):
-            self.refuse(Fault.CONNECT_REFUSED, 0)
-        elif self.framing.kind != BODY_NONE:
-            self.refuse(Fault.BAD_LENGTH, 0)
-        return not self.is_over
 
     # hot
     cdef void choose_origin(self) noexcept:
@@ -147,6 +130,8 @@ cdef class Exchange:
 
     # hot
     cdef void request_body(self, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept:
+        if self.upload is not None and self.upload.hold(data, at, size):
+            return
         if self.copy is not None:
             self.copy.keep(data, at, size)
         if self.origin is not None:
@@ -170,6 +155,8 @@ cdef class Exchange:
         self.held = None
 
     cdef void request_end(self) noexcept:
+        if self.upload is not None and self.upload.hold_end(False):
+            return
         self.is_request_done = True
         if self.copy is not None:
             self.copy.complete()
@@ -191,6 +178,8 @@ cdef class Exchange:
 
     cdef void client_eof(self) noexcept:
         """The client's half of the tunnel is closed."""
+        if self.upload is not None and self.upload.hold_end(True):
+            return
         self.is_client_done = True
         if self.is_origin_done:
             self.finish(Fault.OK)
@@ -213,7 +202,7 @@ cdef class Exchange:
 
     cdef void client_writable(self) noexcept:
         self.is_client_blocked = False
-        if self.origin is not None:
+        if (self.download is None or self.download.go_on()) and self.origin is not None:
             self.origin.resume()
 
     # From the origin -----------------------------------------------------------------------------------------------
@@ -246,7 +235,7 @@ cdef class Exchange:
             self.origin.finish()
             if self.route.hedge is not None and self.hedger is None:
                 self.hedger = self.route.hedge.begin(self)  # warm: only where the route has one
-        else:
+        elif self.upload is None or self.upload.go_on():
             self.client.resume()
 
     cdef void origin_failed(self, int fault) noexcept:
@@ -295,6 +284,8 @@ cdef class Exchange:
 
     # hot
     cdef void response_body(self, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept:
+        if self.download is not None and self.download.hold(data, at, size):
+            return
         self.response_bytes += size
         self.client.send_body(data, at, size)
 
@@ -305,6 +296,8 @@ cdef class Exchange:
 
     # hot
     cdef void response_end(self) noexcept:
+        if self.download is not None and self.download.hold_end(False):
+            return
         self.client.finish()
         observe_ns(self.process.cells, self.cluster.slots[self.endpoint].time, now_ns() - self.sent_ns)
         self.tell_time(False)
@@ -312,6 +305,8 @@ cdef class Exchange:
 
     cdef void origin_eof(self) noexcept:
         """The endpoint's half of the tunnel is closed."""
+        if self.download is not None and self.download.hold_end(True):
+            return
         self.is_origin_done = True
         if self.is_client_done:
             self.finish(Fault.OK)
@@ -321,7 +316,7 @@ cdef class Exchange:
     cdef void origin_lost(self, int fault) noexcept:
         """The endpoint closed, broke the protocol, or was too slow; it has been closed already."""
         self.origin = None
-        if self.is_over:
+        if self.is_over or (self.download is not None and self.download.is_ending):
             return
         if fault == Fault.STALE_CONNECTION and self.can_resend():
             self.is_resent = True
@@ -343,9 +338,12 @@ cdef class Exchange:
 
     cdef void origin_blocked(self) noexcept:
         self.client.pause()
+        if self.upload is not None:
+            self.upload.is_blocked = True
 
     cdef void origin_writable(self) noexcept:
-        self.client.resume()
+        if self.upload is None or self.upload.go_on():
+            self.client.resume()
 
     # Endings -------------------------------------------------------------------------------------------------------
 
@@ -373,8 +371,8 @@ cdef class Exchange:
             self.copy = None
         if self.hedger is not None:
             self.hedger.end()
-        if self.route is not None and self.route.gate is not None:
-            self.route.gate.leave(self)
+        if self.route is not None and self.route.is_guarded:
+            self.route.leave(self)
         give_head(self.request)
         self.request = None
         self.held = None

@@ -270,6 +270,36 @@ def rate_limit_refused(name: str) -> str:
     return _series("rate_limit_refused", name=name)
 
 
+def bandwidth_keys(name: str, direction: str, rate: int) -> str:
+    """Table of a bandwidth limit's buckets; another rate has another one, as with `rate_limit_keys`."""
+    return _series("bandwidth_keys", name=name, direction=direction, rate=str(rate))
+
+
+def bandwidth_passed(name: str, direction: str) -> str:
+    """Counter: bytes that have passed a bandwidth limit; `direction` is `up` or `down`."""
+    return _series("bandwidth_passed", name=name, direction=direction)
+
+
+def bandwidth_held(name: str, direction: str) -> str:
+    """Counter: bytes that were held back first, or with `dry_run` would have been."""
+    return _series("bandwidth_held", name=name, direction=direction)
+
+
+def bandwidth_waited(name: str, direction: str) -> str:
+    """Counter, ns: for how long flows were held back, all of them together."""
+    return _series("bandwidth_waited", name=name, direction=direction)
+
+
+def bandwidth_waiting(name: str, direction: str) -> str:
+    """Gauge: flows that are held back now."""
+    return _series("bandwidth_waiting", name=name, direction=direction)
+
+
+def bandwidth_evicted(name: str, direction: str) -> str:
+    """Counter: keys of a bandwidth limit that lost their place to another before their buckets were full."""
+    return _series("bandwidth_evicted", name=name, direction=direction)
+
+
 def fault(kind: str) -> str:
     """Counter: exchanges that ended with a fault of that kind."""
     return _series("faults", kind=kind)
