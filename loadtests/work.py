@@ -105,6 +105,16 @@ WORKS: tuple[Work, ...] = (
         body=b"x" * POST_BYTES,
         script=f'wrk.method = "POST"\nwrk.body = string.rep("x", {POST_BYTES})\n',
     ),
+    Work("head-64", "/1k", BODY_1K_BYTES, "GET of 1 KiB with 64 fields: the cost of a head", headers=_FIELDS),
+    Work(
+        "chunked",
+        "/chunked",
+        BODY_1K_BYTES,
+        "POST of 16 KiB in four chunks, an answer of 1 KiB in chunks",
+        method="POST",
+        body=b"x" * POST_BYTES,
+        script=_CHUNKED,
+    ),
     Work(
         "routes-1000",
         f"{_THOUSAND[-1]}item",
@@ -122,16 +132,6 @@ WORKS: tuple[Work, ...] = (
         script=_spread(_TEN_THOUSAND),
     ),
     Work("endpoints-100", "/1k", BODY_1K_BYTES, "GET of 1 KiB over 100 endpoints: the cost of a pick", origins=100),
-    Work("head-64", "/1k", BODY_1K_BYTES, "GET of 1 KiB with 64 fields: the cost of a head", headers=_FIELDS),
-    Work(
-        "chunked",
-        "/chunked",
-        BODY_1K_BYTES,
-        "POST of 16 KiB in four chunks, an answer of 1 KiB in chunks",
-        method="POST",
-        body=b"x" * POST_BYTES,
-        script=_CHUNKED,
-    ),
 )
 
 # wrk calls done() once at the end; its own text rounds, so the exact numbers are written as JSON on one line.

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from shardproxy.config.bandwidth import table_places
 from shardproxy.config.limits import places
+from shardproxy.config.overload import ACTIONS, RESOURCES
 from shardproxy.config.routes import hedged_clusters
-from shardproxy.config.schema import Cluster, Config, Listener, RateLimit
+from shardproxy.config.schema import BandwidthLimit, Cluster, Config, Listener, RateLimit
 from shardproxy.http1.faults import NAMES as FAULTS
 from shardproxy.shm import names
 from shardproxy.shm.layout import MAX_ROWS, ROWS_PER_LINE, Capacities
@@ -38,6 +40,9 @@ def entries(config: Config) -> Iterator[Entry]:
     """Kind and name of everything that is counted, in the order in which slots are given."""
     yield from _PROCESS_WIDE
     yield from ((SlotKind.COUNTER, names.fault(kind)) for kind in FAULTS)
+    if config.overload is not None:
+        yield from ((SlotKind.GAUGE, names.overload_pressure(one)) for one in RESOURCES)
+        yield from ((SlotKind.GAUGE, names.overload_action(one)) for one in ACTIONS)
     for listener in config.listeners:
         yield from _of_listener(listener)
     for cluster in config.clusters:
@@ -47,6 +52,8 @@ def entries(config: Config) -> Iterator[Entry]:
         yield SlotKind.WORD, names.cluster_slowness(name, percentile)
     for limit in config.rate_limits:
         yield from _of_rate_limit(limit)
+    for bandwidth in config.bandwidth_limits:
+        yield from _of_bandwidth_limit(bandwidth)
 
 
 def capacities(config: Config, workers: int) -> Capacities:
@@ -84,7 +91,9 @@ def _addresses(config: Config) -> int:
 
 def _keys(config: Config) -> int:
     """Places of the largest table of keys."""
-    return max((places(limit) for limit in config.rate_limits if limit.key is not None), default=0)
+    of_rates = [places(limit) for limit in config.rate_limits if limit.key is not None]
+    of_bandwidth = [table_places(limit) for limit in config.bandwidth_limits if not limit.per_connection]
+    return max([0, *of_rates, *of_bandwidth])
 
 
 def _rows(workers: int, draining: int) -> int:
@@ -197,6 +206,20 @@ def _of_rate_limit(limit: RateLimit) -> Iterator[Entry]:
     yield SlotKind.COUNTER, names.rate_limit_delayed(limit.name)
     yield SlotKind.COUNTER, names.rate_limit_admitted(limit.name)
     yield SlotKind.COUNTER, names.rate_limit_refused(limit.name)
+
+
+def _of_bandwidth_limit(limit: BandwidthLimit) -> Iterator[Entry]:
+    for direction, rate in (("down", limit.down), ("up", limit.up)):
+        if rate is None:
+            continue
+        key = limit.name, direction
+        if not limit.per_connection:
+            yield SlotKind.TABLE, names.bandwidth_keys(*key, rate)
+        yield SlotKind.COUNTER, names.bandwidth_passed(*key)
+        yield SlotKind.COUNTER, names.bandwidth_held(*key)
+        yield SlotKind.COUNTER, names.bandwidth_waited(*key)
+        yield SlotKind.COUNTER, names.bandwidth_evicted(*key)
+        yield SlotKind.GAUGE, names.bandwidth_waiting(*key)
 
 
 def _whole_lines(rows: int) -> int:

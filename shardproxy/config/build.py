@@ -148,7 +148,7 @@ def blank(shape: Shape) -> Any:
             return None
         case Word(form=Form(word="address")):
             return Address()
-        case Word(form=Form(word="duration" | "size" | "rate")) | Whole() | Either():
+        case Word(form=Form(word="duration" | "size" | "rate" | "bandwidth")) | Whole() | Either():
             return 0
         case Flag():
             return False

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 
 from shardproxy.config.check_actions import field_edits_are_allowed, routes_do_one_thing, splits_lead_somewhere
 from shardproxy.config.check_balancing import balancing_makes_sense, hashes_say_one_thing
+from shardproxy.config.check_bandwidth import bandwidth_limits_make_sense, routes_name_few_bandwidth_limits
 from shardproxy.config.check_clusters import (
     adaptive_limits_make_sense,
     connections_of_endpoints_are_capped_without_a_queue,
@@ -25,6 +26,7 @@ from shardproxy.config.check_limits import (
     keys_are_of_use,
     routes_have_few_limits,
 )
+from shardproxy.config.check_overload import overload_ends_below_where_it_begins
 from shardproxy.config.check_routes import (
     every_route_can_win,
     hedges_make_sense,
@@ -52,6 +54,7 @@ def names_are_unique(config: Config) -> Iterator[Finding]:
     yield from twice("listeners", "listener", [listener.name for listener in config.listeners])
     yield from twice("clusters", "cluster", [cluster.name for cluster in config.clusters])
     yield from twice("rate_limits", "rate limit", [limit.name for limit in config.rate_limits])
+    yield from twice("bandwidth_limits", "bandwidth limit", [limit.name for limit in config.bandwidth_limits])
 
 
 def references_lead_somewhere(config: Config) -> Iterator[Finding]:
@@ -73,6 +76,7 @@ def lists_repeat_nothing(config: Config) -> Iterator[Finding]:
         for index, route in enumerate(listener.routes):
             path = ("listeners", number, "routes", index)
             yield from repeated((*path, "rate_limits"), route.rate_limits, "rate limit")
+            yield from repeated((*path, "bandwidth_limits"), route.bandwidth_limits, "bandwidth limit")
             yield from repeated((*path, "upgrade"), route.upgrade, "protocol")
     for number, cluster in enumerate(config.clusters):
         addresses = [str(endpoint.address) for endpoint in cluster.endpoints]
@@ -103,6 +107,8 @@ _CHECKS: tuple[Callable[[Config], Iterator[Finding]], ...] = (
     adaptive_rates_make_sense,
     routes_have_few_limits,
     stores_can_be_used,
+    bandwidth_limits_make_sense,
+    routes_name_few_bandwidth_limits,
     endpoints_have_one_source,
     health_checks_can_be_made,
     queues_can_fill,
@@ -118,6 +124,7 @@ _CHECKS: tuple[Callable[[Config], Iterator[Finding]], ...] = (
     routes_do_one_thing,
     splits_lead_somewhere,
     field_edits_are_allowed,
+    overload_ends_below_where_it_begins,
 )
 
 

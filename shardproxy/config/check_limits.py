@@ -78,7 +78,7 @@ def _fills(path: Path, limit: RateLimit | LimitOverride) -> Iterator[Finding]:
         yield (*path, key), "at this rate the burst would take longer than a year to fill"
 
 
-def _keyed(path: Path, limit: RateLimit, key: LimitKey) -> Iterator[Finding]:
+def key_makes_sense(path: Path, key: LimitKey) -> Iterator[Finding]:
     parts = parts_of(key)
     if not parts:
         yield (*path, "key"), "needs client_ip, or header, cookie, query or path"
@@ -86,6 +86,11 @@ def _keyed(path: Path, limit: RateLimit, key: LimitKey) -> Iterator[Finding]:
         yield (*path, "key"), f"has {len(parts)} parts; at most {MOST_PARTS} make a key"
     if key.path is not None and not re.fullmatch(r"[^{]*\{[^}]*\}", key.path):
         yield (*path, "key", "path"), "needs one name in braces, at its end: /users/{id}"
+
+
+def _keyed(path: Path, limit: RateLimit, key: LimitKey) -> Iterator[Finding]:
+    parts = parts_of(key)
+    yield from key_makes_sense(path, key)
     if limit.rate > MAX_KEYED_RATE:
         yield (*path, "rate"), f"of each key at most {MAX_KEYED_RATE}/s"
     if limit.burst is not None and limit.burst > MAX_KEYED_BURST:

@@ -225,6 +225,11 @@ def write_rate(per_second: float) -> str:
     return f"{Decimal(repr(per_second)):f}/s"
 
 
+def write_byte_rate(bytes_per_s: int) -> str:
+    """The shortest exact form: 1048576 as `1MiB/s`."""
+    return f"{write_size(bytes_per_s)}/s"
+
+
 def _write(value: int, units_: tuple[tuple[str, int], ...], smallest: tuple[str, int]) -> str:
     for unit, worth in units_:
         if value and value % worth == 0:
@@ -241,6 +246,13 @@ _QUANTITY = r"^[0-9]+(\.[0-9]+)?"
 DURATION = Form("duration", units.parse_duration, write_duration, _QUANTITY + "(ms|s|m|h)$", ("250ms", "15s", "5m"))
 SIZE = Form("size", units.parse_size, write_size, _QUANTITY + "(B|KiB|MiB|GiB|kB|MB|GB)$", ("64KiB", "1MiB"))
 RATE = Form("rate", units.parse_rate, write_rate, _QUANTITY + "/(s|m|h)$", ("1000/s", "20/m"))
+BYTE_RATE = Form(
+    "bandwidth",
+    units.parse_byte_rate,
+    write_byte_rate,
+    _QUANTITY + "(B|KiB|MiB|GiB|kB|MB|GB)/s$",
+    ("1MiB/s", "256KiB/s"),
+)
 ADDRESS = Form("address", units.parse_address, str, f"^({_ADDRESS})$", _ADDRESSES)
 NAME = Form("name", parse_name, str, f"^{_NAME}$", ("app",))
 LISTENER_NAME = Form("name", parse_listener_name, str, f"^({_NAME}|{_ADDRESS})$", ("web",))

@@ -102,6 +102,7 @@ and `$${` stands for `${`. Inside `{ }` and `[ ]`, put such a value in quotes.
 | duration | a number with `ms`, `s`, `m` or `h`: `250ms`, `15s`, `1.5m`; at most a year |
 | size | a number with `B`, `KiB`, `MiB`, `GiB` (powers of 1024) or `kB`, `MB`, `GB` (powers of 1000): `64KiB` |
 | rate | a number per `s`, `m` or `h`: `1000/s`, `20/m`, `5/h` |
+| bandwidth | a size per second: `1MiB/s`, `256KiB/s`; bytes, not bits |
 | address | `127.0.0.1:8080`, `[::1]:8080` or `unix:/run/app.sock`; host names are not looked up |
 | name | up to 64 letters, digits, `_`, `.` and `-`, a letter or digit first |
 | host | `api.example.com`, without a port; `*.example.com`: all that end so; `api.*`: all that begin so |

@@ -164,6 +164,9 @@ class Route(Words, frozen=True, kw_only=True):
     rate_limits: Annotated[
         tuple[Name, ...], says("Names of rate limits; each must admit the request, otherwise 429.")
     ] = ()
+    bandwidth_limits: Annotated[
+        tuple[Name, ...], says("Names of bandwidth limits; bodies and tunnels keep to all of them.")
+    ] = ()
     priority: Annotated[
         Literal["high", "normal", "low"], says("Who is served first, and refused last, in the cluster's `queue`.")
     ] = "normal"

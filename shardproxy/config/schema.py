@@ -11,6 +11,7 @@ from typing import Annotated, ClassVar, Literal
 from msgspec import Meta
 
 from shardproxy.config.adaptive import Adaptive as Adaptive
+from shardproxy.config.bandwidth import BandwidthLimit as BandwidthLimit
 from shardproxy.config.clusters import Cluster as Cluster
 from shardproxy.config.clusters import Endpoint as Endpoint
 from shardproxy.config.clusters import Keepalive as Keepalive
@@ -25,6 +26,7 @@ from shardproxy.config.limits import LimitOverride as LimitOverride
 from shardproxy.config.limits import RateLimit as RateLimit
 from shardproxy.config.limits import burst_of as burst_of
 from shardproxy.config.matches import Match as Match
+from shardproxy.config.overload import Overload
 from shardproxy.config.routes import Backoff as Backoff
 from shardproxy.config.routes import HashCookie as HashCookie
 from shardproxy.config.routes import HashKey as HashKey
@@ -160,6 +162,9 @@ class Config(Words, frozen=True, kw_only=True):
     listeners: Annotated[tuple[Listener, ...], says("Addresses that clients connect to.", least=1)]
     clusters: Annotated[tuple[Cluster, ...], says("Servers behind the proxy.", least=1)]
     rate_limits: Annotated[tuple[RateLimit, ...], says("Limits that routes may name.")] = ()
+    bandwidth_limits: Annotated[
+        tuple[BandwidthLimit, ...], says("How many bytes a second may pass; routes name them.")
+    ] = ()
     workers: Annotated[
         Annotated[int, Meta(ge=1, le=512)] | Literal["auto"],
         says("Worker processes; `auto`: one per CPU this process may run on."),
@@ -208,6 +213,9 @@ class Config(Words, frozen=True, kw_only=True):
         says("The user, or `user:group`, as whom workers run when the proxy is started as root.", otherwise="the same"),
     ] = None
     pid_file: Annotated[File | None, says("A file for the supervisor's pid.", otherwise="none is written")] = None
+    overload: Annotated[
+        Overload | None, says("What a worker does when it has too much to do.", otherwise="it goes on")
+    ] = None
     log: Annotated[Log, says("The program's own log.")] = Log()
 
 

@@ -20,6 +20,7 @@ _SIZE = re.compile(rf"{_NUMBER}(B|KiB|MiB|GiB|kB|MB|GB)")
 _RATE = re.compile(rf"{_NUMBER}/(s|m|h)")
 MAX_DURATION_NS = 365 * 24 * 3600 * 10**9
 MAX_SIZE_BYTES = 1 << 50
+MAX_BYTES_PER_S = 1 << 40
 MAX_RATE_PER_S = 1e9
 MIN_RATE_PER_S = 1e-6  # about one in eleven days
 
@@ -54,6 +55,17 @@ def parse_rate(text: str) -> float:
     per_second = float(found[1]) / _RATE_SECONDS[found[2]]
     if not MIN_RATE_PER_S <= per_second <= MAX_RATE_PER_S:
         raise ValueError(f"{text!r} is not a rate between {MIN_RATE_PER_S:f}/s and {MAX_RATE_PER_S:.0f}/s")
+    return per_second
+
+
+def parse_byte_rate(text: str) -> int:
+    """`1MiB/s`, `500kB/s` as whole bytes per second (1 to 1 TiB/s)."""
+    size, slash, unit = text.partition("/")
+    if unit != "s" or not _SIZE.fullmatch(size):
+        raise ValueError(f"{text!r} is not a bandwidth; write a size per second, such as 1MiB/s or 256KiB/s")
+    per_second = parse_size(size)
+    if not 1 <= per_second <= MAX_BYTES_PER_S:
+        raise ValueError(f"{text!r} is not a bandwidth between 1B/s and {MAX_BYTES_PER_S >> 30}GiB/s")
     return per_second
 
 

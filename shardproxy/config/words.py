@@ -21,6 +21,7 @@ KIB = 1 << 10
 Duration: TypeAlias = Annotated[int, Meta(extra={"form": forms.DURATION})]
 Size: TypeAlias = Annotated[int, Meta(extra={"form": forms.SIZE})]
 Rate: TypeAlias = Annotated[float, Meta(extra={"form": forms.RATE})]
+ByteRate: TypeAlias = Annotated[int, Meta(extra={"form": forms.BYTE_RATE})]
 Bind: TypeAlias = Annotated[Address, Meta(extra={"form": forms.ADDRESS})]
 Name: TypeAlias = Annotated[str, Meta(extra={"form": forms.NAME})]
 ListenerName: TypeAlias = Annotated[str, Meta(extra={"form": forms.LISTENER_NAME})]

@@ -14,7 +14,9 @@ from shardproxy.balancing.levels import Levels
 from shardproxy.config.clusters import in_use
 from shardproxy.config.levels import levels_of
 from shardproxy.config.limits import places
+from shardproxy.config.overload import ACTIONS, RESOURCES
 from shardproxy.config.schema import Cluster, Config, Endpoint, Listener, RateLimit, burst_of
+from shardproxy.controller.bandwidth import BandwidthReading
 from shardproxy.controller.reasons import Reason
 from shardproxy.controller.resources import Resources
 from shardproxy.controller.stats import (
@@ -25,6 +27,7 @@ from shardproxy.controller.stats import (
     LastOperation,
     LevelStats,
     ListenerStats,
+    OverloadStats,
     ProcessStats,
     QueueStats,
     RateLimitStats,
@@ -83,6 +86,7 @@ class Reading:
         self._metrics = Metrics(segment, SUPERVISOR_ROW)
         self._buckets = Buckets(segment)
         self._decisions = Decisions(segment)
+        self._bandwidth = BandwidthReading(segment, slots, self._metrics, self._gauges, self._now_ns)
         used = [row for row in range(segment.rows_used) if self._rows.state(row) is not State.GONE]
         self._workers = [row for row in used if self._rows.kind(row) is Kind.WORKER]
         self._processes = {self._rows.kind(row): row for row in used}
@@ -108,6 +112,7 @@ class Reading:
             listeners={listener.name: self._listener(listener) for listener in config.listeners},
             clusters={cluster.name: self._cluster(cluster) for cluster in config.clusters},
             rate_limits={limit.name: self._rate_limit(limit) for limit in config.rate_limits},
+            bandwidth_limits={limit.name: self._bandwidth.limit(limit) for limit in config.bandwidth_limits},
         )
 
     def _uptime_s(self) -> float:
@@ -144,6 +149,16 @@ class Reading:
             active=sum(self._gauges.row_value(slot, row) for slot in self._active),
             connections=sum(self._gauges.row_value(self._slots.gauge(name), row) for name in clients),
             upstream_connections=sum(self._gauges.row_value(self._slots.gauge(name), row) for name in upstream),
+            overload=None if config.overload is None else self._overload(row),
+        )
+
+    def _overload(self, row: int) -> OverloadStats:
+        def value(name: str) -> int:
+            return self._gauges.row_value(self._slots.gauge(name), row)
+
+        return OverloadStats(
+            pressures={name: value(names.overload_pressure(name)) for name in RESOURCES},
+            actions=tuple(name for name in ACTIONS if value(names.overload_action(name))),
         )
 
     def _listener(self, listener: Listener) -> ListenerStats:

@@ -36,6 +36,15 @@ class LastOperation(msgspec.Struct, frozen=True, kw_only=True):
     age_s: float
 
 
+class OverloadStats(msgspec.Struct, frozen=True, kw_only=True):
+    """How full one worker is, and what it does about it."""
+
+    pressures: dict[str, int]
+    """In percent of what counts as full; 0 for what is not measured."""
+    actions: tuple[str, ...]
+    """That are going on."""
+
+
 class WorkerStats(ProcessStats, frozen=True, kw_only=True):
     """One worker: what it alone does and has done."""
 
@@ -52,6 +61,8 @@ class WorkerStats(ProcessStats, frozen=True, kw_only=True):
     """Client connections open."""
     upstream_connections: int
     """Connections open to endpoints, idle ones included."""
+    overload: OverloadStats | None = None
+    """None without `overload`."""
 
 
 class ListenerStats(msgspec.Struct, frozen=True, kw_only=True):
@@ -202,6 +213,31 @@ class RateLimitStats(msgspec.Struct, frozen=True, kw_only=True):
     """None where the limit is this machine's own; `tokens` are those of all machines otherwise."""
 
 
+class FlowStats(msgspec.Struct, frozen=True, kw_only=True):
+    """One direction of a bandwidth limit."""
+
+    rate: int
+    """Bytes a second."""
+    burst: int
+    passed_bytes: int
+    held_bytes: int
+    """Of the passed: had to wait; or, with `dry_run`, would have had to."""
+    waited_s: float
+    """For how long flows were held back, all of them together."""
+    waiting: int
+    """Flows that are held back now."""
+    keys: KeyStats | None
+    """None where it is not kept by key."""
+
+
+class BandwidthStats(msgspec.Struct, frozen=True, kw_only=True):
+    """One bandwidth limit; a direction that it does not limit is none."""
+
+    down: FlowStats | None
+    up: FlowStats | None
+    dry_run: bool
+
+
 class SourceStats(msgspec.Struct, frozen=True, kw_only=True):
     """Where a cluster's endpoints come from."""
 
@@ -244,5 +280,6 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
     listeners: dict[str, ListenerStats]
     clusters: dict[str, ClusterStats]
     rate_limits: dict[str, RateLimitStats]
+    bandwidth_limits: dict[str, BandwidthStats] = {}
     sources: dict[str, SourceStats] = {}
     """Of endpoints, by cluster."""

@@ -11,3 +11,6 @@ cdef class LimitGate(Gate):
 
     cdef void find_client(self, Exchange exchange, Hop* client) noexcept
     cdef void delay(self, Exchange exchange, int64_t wait_ns) noexcept
+
+# Who the request's client is, as the listener's trusted proxies tell it.
+cdef void read_client(Exchange exchange, Hop* client) noexcept

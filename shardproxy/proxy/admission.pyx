@@ -39,9 +39,7 @@ cdef class LimitGate(Gate):
     cdef void find_client(self, Exchange exchange, Hop* client) noexcept:
         client.ip.bits = 0
         if self.limits.needs_client:
-            read_hop(PyBytes_AS_STRING(exchange.peer), PyBytes_GET_SIZE(exchange.peer), client)
-            if exchange.listener.knows_proxies:
-                exchange.listener.trusted.find_client(exchange.request, client)
+            read_client(exchange, client)
 
     cdef void delay(self, Exchange exchange, int64_t wait_ns) noexcept:
         """A place in the bucket is the request's at a later time; how many wait is bounded by rate times delay."""
@@ -61,6 +59,13 @@ cdef class LimitGate(Gate):
         if leaving.response_bytes and self.limits.counts_bytes:
             self.find_client(leaving, &client)
             self.limits.charge_bytes(leaving.request, &client.ip, now_ns(), leaving.response_bytes)
+
+
+# hot
+cdef void read_client(Exchange exchange, Hop* client) noexcept:
+    read_hop(PyBytes_AS_STRING(exchange.peer), PyBytes_GET_SIZE(exchange.peer), client)
+    if exchange.listener.knows_proxies:
+        exchange.listener.trusted.find_client(exchange.request, client)
 
 
 cdef class Delay:

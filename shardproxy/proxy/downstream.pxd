@@ -21,6 +21,7 @@ cdef class Downstream(Client):
     cdef int64_t body_deadline(self) noexcept
     cdef void read_tunnel(self) noexcept
     cdef void hold_input(self) noexcept
+    cdef bint is_last(self) noexcept
     cdef bint has_ended(self) noexcept
     cdef bytes connection_line(self)
     cdef bytes upgrade_lines(self, Head head)

@@ -27,6 +27,7 @@ from shardproxy.shm.metrics cimport count
 from .answer cimport closes, has_reply, write_reply
 from .client cimport AWAIT_END, CLOSED, LINGER, READ_BODY, READ_HEAD, READ_PROXY_HEADER, TUNNEL
 from .connection cimport Connection
+from .ends cimport Pace
 from .exchange cimport Exchange
 from .runtime cimport UNLIMITED
 
@@ -211,9 +212,11 @@ cdef class Downstream(Client):
     cdef int64_t body_deadline(self) noexcept:
         """The longest silence; and with a minimum rate, no later than the bytes so far allow (Apache's mod_reqtimeout)."""
         cdef int64_t deadline = self.wheel.now_ns + self.listener.request_body_ns
+        cdef Pace upload = self.exchange.upload
         if self.listener.ns_per_body_byte == 0:
             return deadline
         return min(deadline, self.body_since_ns + self.listener.request_body_ns
+                   + (0 if upload is None else upload.waited_ns)
                    + <int64_t>(self.body.seen * self.listener.ns_per_body_byte))
 
     cdef void read_tunnel(self) noexcept:
@@ -251,7 +254,7 @@ cdef class Downstream(Client):
             splice_response(self.process.scratch, head, &sent, self.with_extra(self.upgrade_lines(head)),
                             self.process.date_line, self.listener.via)
             return
-        if sent.kind == BODY_UNTIL_CLOSE or self.listener.is_leaving or self.has_ended():
+        if sent.kind == BODY_UNTIL_CLOSE or self.is_last():
             self.keep_alive = False
         elif self.state == READ_BODY and head.status >= 300:
             self.keep_alive = False     # the rest of the request would have to be read for nothing
@@ -273,6 +276,10 @@ cdef class Downstream(Client):
     cdef bytes upgrade_lines(self, Head head):
         cdef const Field* field = head.find(FIELD_UPGRADE)
         return b"Connection: upgrade\r\nUpgrade: %s\r\n" % head.base[field.value:field.value + field.value_len]
+
+    cdef bint is_last(self) noexcept:
+        """No further request is to come over this connection, or can."""
+        return self.listener.is_leaving or self.process.stops_keep_alive or self.has_ended()
 
     cdef bint has_ended(self) noexcept:
         """No further request can come: the client has closed its side, and nothing that it pipelined is waiting."""
@@ -305,7 +312,7 @@ cdef class Downstream(Client):
         if self.write is None or not has_reply(fault):
             self.keep_alive = False
             return
-        if closes(fault) or self.state == READ_BODY or self.listener.is_leaving or self.has_ended():
+        if closes(fault) or self.state == READ_BODY or self.is_last():
             self.keep_alive = False
         self.cork()
         write_reply(self.process, fault, retry_after_s, self.connection_line(), lines, is_head)
@@ -317,7 +324,7 @@ cdef class Downstream(Client):
         if self.write is None:
             self.keep_alive = False
             return
-        if self.state == READ_BODY or self.listener.is_leaving or self.has_ended():
+        if self.state == READ_BODY or self.is_last():
             self.keep_alive = False
         self.cork()
         out.add_bytes(head)

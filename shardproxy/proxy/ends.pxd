@@ -8,6 +8,7 @@ from .streams cimport Receiver
 from .timers cimport Timed
 
 cdef class End(Receiver):
+    cdef dict allowances                                # buckets of bandwidth limits that its connection has, or None
     # the exchange to the end: messages
     cdef void send_head(self, Head head, const Framing* framing) noexcept
     cdef void send_body(self, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept
@@ -87,6 +88,24 @@ cdef class Hashing:
 cdef class Gate:
     # true: go on; false: it was refused, or exchange.proceed() follows later
     cdef bint admit(self, object exchange) noexcept
+    cdef void leave(self, object exchange) noexcept     # the exchange is over
+
+# What holds back one direction of an exchange where bandwidth limits say so.  While it `holds`, the source is paused.
+cdef class Pace(Timed):
+    cdef bint is_ending                                 # it holds the end of the message, too
+    cdef bint is_blocked                                # the sink takes no more for now
+    cdef int64_t waited_ns                              # for how long it has held something back, in all
+    # true: not now; the exchange gets it again when it may go on
+    cdef bint hold(self, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept
+    cdef bint hold_end(self, bint is_half) noexcept     # `is_half`: of a tunnel
+    cdef bint holds(self) noexcept
+    # the sink takes bytes again; true: nothing is held back
+    cdef bint go_on(self) noexcept
+    cdef void end(self) noexcept                        # the exchange is over
+
+# What a route with bandwidth limits gives to its exchanges: an `upload`, a `download`, or both.
+cdef class PacePlan:
+    cdef void begin(self, object exchange) noexcept
     cdef void leave(self, object exchange) noexcept     # the exchange is over
 
 # What a route does besides sending requests to its cluster as they are.

@@ -157,6 +157,31 @@ cdef class Gate:
         pass
 
 
+cdef class Pace(Timed):
+    cdef bint hold(self, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept:
+        return False
+
+    cdef bint hold_end(self, bint is_half) noexcept:
+        return False
+
+    cdef bint holds(self) noexcept:
+        return False
+
+    cdef bint go_on(self) noexcept:
+        return True
+
+    cdef void end(self) noexcept:
+        pass
+
+
+cdef class PacePlan:
+    cdef void begin(self, object exchange) noexcept:
+        pass
+
+    cdef void leave(self, object exchange) noexcept:
+        pass
+
+
 cdef class Action:
     cdef bint begin(self, object exchange) noexcept:
         return True

@@ -6,7 +6,7 @@ from shardproxy.http1.framing cimport Framing
 from shardproxy.http1.head cimport Head
 from shardproxy.http1.names cimport Method
 from shardproxy.http1.splice cimport RequestAdditions
-from .ends cimport Copy, End, Hedger, Retrier, Source
+from .ends cimport Copy, End, Hedger, Pace, Retrier, Source
 from .timers cimport Timed
 from .process cimport Process
 from .runtime cimport ClusterRuntime, ListenerRuntime, RouteRuntime
@@ -25,6 +25,7 @@ cdef class Exchange:
     cdef bint is_shadow             # it is such a copy: nobody waits for it, and it does not count as a request
     cdef Retrier retrier            # None where the route has no `retry`
     cdef Hedger hedger              # None where the route has no `hedge`; its second try has the same
+    cdef Pace upload, download      # None where no bandwidth limit is for that direction
     cdef Timed place                # in the cluster's queue, while it waits there
     cdef int endpoint               # whose slot is reserved; -1 = none
     cdef bint is_request_done       # its last byte has come from the client
@@ -78,7 +79,6 @@ cdef class Exchange:
     cdef void origin_writable(self) noexcept
     # inside
     cdef void proceed(self) noexcept
-    cdef void answer_locally(self, int status, bytes head, bytes body) noexcept
     cdef void choose_origin(self) noexcept
     cdef int pick(self) noexcept
     cdef void take(self, int endpoint) noexcept
@@ -86,7 +86,6 @@ cdef class Exchange:
     cdef void tell_time(self, bint failed) noexcept
     cdef void note_failure(self) noexcept
     cdef void ask(self, Source source, bint fresh) noexcept
-    cdef bint begin_connect(self) noexcept
     cdef void open_tunnel(self) noexcept
     cdef void send_request(self) noexcept
     cdef bint can_resend(self) noexcept

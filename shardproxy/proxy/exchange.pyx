@@ -24,7 +24,7 @@ from shardproxy.shm.clock cimport now_ns
 from shardproxy.shm.metrics cimport count, observe_ns
 from .finding cimport find_route
 from .introduction cimport introduce, normalized
-from .priority cimport rank_of
+from .shedding cimport is_shed
 
 cdef enum:
     NONE_CHOSEN = -1
@@ -50,16 +50,14 @@ cdef class Exchange:
         self.is_request_done = self.framing.kind == BODY_NONE
         if self.listener.normalizes_paths:
             self.path = normalized(self.request, self.listener, &self.additions, &fault)
-            if fault != Fault.OK:
-                self.refuse(fault, 0)
-                return
-        self.route = find_route(self.request, self.path, self.peer, self.listener)
-        if self.route is None:
-            self.refuse(Fault.NO_ROUTE, 0)
+        if fault == Fault.OK:
+            self.route = find_route(self.request, self.path, self.peer, self.listener, self.framing.kind, &fault)
+        if fault != Fault.OK:
+            self.refuse(fault, 0)
             return
         self.cluster = self.route.cluster
-        if self.request.method == METHOD_CONNECT and not self.begin_connect():
-            return
+        if self.route.bandwidth is not None:
+            self.route.bandwidth.begin(self)
         if self.route.gate is None or self.route.gate.admit(self):
             self.proceed()
 
@@ -75,27 +73,11 @@ cdef class Exchange:
             self.route.action.edit_request(self)
         self.choose_origin()
 
-    cdef void answer_locally(self, int status, bytes head, bytes body) noexcept:
-        """What the route says is the response; no endpoint is asked."""
-        self.is_answered = True
-        count(self.process.cells, self.process.slots.responses[min(status // 100, 5)], 1)
-        self.client.answer(head, body)
-        self.finish(Fault.OK)
-
-    cdef bint begin_connect(self) noexcept:
-        """A tunnel by CONNECT (RFC 9110 §9.3.6): only where the route allows it, and without a body."""
-        if not self.route.allows_upgrade(b"connect", 7):
-            self.refuse(Fault.CONNECT_REFUSED, 0)
-        elif self.framing.kind != BODY_NONE:
-            self.refuse(Fault.BAD_LENGTH, 0)
-        return not self.is_over
-
     # hot
     cdef void choose_origin(self) noexcept:
         """An endpoint for this try, now or, if the cluster has a queue and all are full or others wait already, in turn."""
         cdef int endpoint = FULL
-        if (self.cluster.balancing.adaptive != NULL and self.cluster.queue is None
-                and self.cluster.balancing.is_short_for(rank_of(self.route, self.request))):
+        if is_shed(self.process, self.cluster, self.route, self.request):
             self.refuse(Fault.SHED, OVERFLOW_RETRY_S)
             return
         if self.cluster.queue is None or not self.cluster.queue.is_busy():
@@ -148,6 +130,8 @@ cdef class Exchange:
 
     # hot
     cdef void request_body(self, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept:
+        if self.upload is not None and self.upload.hold(data, at, size):
+            return
         if self.copy is not None:
             self.copy.keep(data, at, size)
         if self.origin is not None:
@@ -171,6 +155,8 @@ cdef class Exchange:
         self.held = None
 
     cdef void request_end(self) noexcept:
+        if self.upload is not None and self.upload.hold_end(False):
+            return
         self.is_request_done = True
         if self.copy is not None:
             self.copy.complete()
@@ -192,6 +178,8 @@ cdef class Exchange:
 
     cdef void client_eof(self) noexcept:
         """The client's half of the tunnel is closed."""
+        if self.upload is not None and self.upload.hold_end(True):
+            return
         self.is_client_done = True
         if self.is_origin_done:
             self.finish(Fault.OK)
@@ -214,7 +202,7 @@ cdef class Exchange:
 
     cdef void client_writable(self) noexcept:
         self.is_client_blocked = False
-        if self.origin is not None:
+        if (self.download is None or self.download.go_on()) and self.origin is not None:
             self.origin.resume()
 
     # From the origin -----------------------------------------------------------------------------------------------
@@ -247,7 +235,7 @@ cdef class Exchange:
             self.origin.finish()
             if self.route.hedge is not None and self.hedger is None:
                 self.hedger = self.route.hedge.begin(self)  # warm: only where the route has one
-        else:
+        elif self.upload is None or self.upload.go_on():
             self.client.resume()
 
     cdef void origin_failed(self, int fault) noexcept:
@@ -296,6 +284,8 @@ cdef class Exchange:
 
     # hot
     cdef void response_body(self, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept:
+        if self.download is not None and self.download.hold(data, at, size):
+            return
         self.response_bytes += size
         self.client.send_body(data, at, size)
 
@@ -306,6 +296,8 @@ cdef class Exchange:
 
     # hot
     cdef void response_end(self) noexcept:
+        if self.download is not None and self.download.hold_end(False):
+            return
         self.client.finish()
         observe_ns(self.process.cells, self.cluster.slots[self.endpoint].time, now_ns() - self.sent_ns)
         self.tell_time(False)
@@ -313,6 +305,8 @@ cdef class Exchange:
 
     cdef void origin_eof(self) noexcept:
         """The endpoint's half of the tunnel is closed."""
+        if self.download is not None and self.download.hold_end(True):
+            return
         self.is_origin_done = True
         if self.is_client_done:
             self.finish(Fault.OK)
@@ -322,7 +316,7 @@ cdef class Exchange:
     cdef void origin_lost(self, int fault) noexcept:
         """The endpoint closed, broke the protocol, or was too slow; it has been closed already."""
         self.origin = None
-        if self.is_over:
+        if self.is_over or (self.download is not None and self.download.is_ending):
             return
         if fault == Fault.STALE_CONNECTION and self.can_resend():
             self.is_resent = True
@@ -344,9 +338,12 @@ cdef class Exchange:
 
     cdef void origin_blocked(self) noexcept:
         self.client.pause()
+        if self.upload is not None:
+            self.upload.is_blocked = True
 
     cdef void origin_writable(self) noexcept:
-        self.client.resume()
+        if self.upload is None or self.upload.go_on():
+            self.client.resume()
 
     # Endings -------------------------------------------------------------------------------------------------------
 
@@ -374,8 +371,8 @@ cdef class Exchange:
             self.copy = None
         if self.hedger is not None:
             self.hedger.end()
-        if self.route is not None and self.route.gate is not None:
-            self.route.gate.leave(self)
+        if self.route is not None and self.route.is_guarded:
+            self.route.leave(self)
         give_head(self.request)
         self.request = None
         self.held = None

@@ -39,6 +39,8 @@ cdef class Process:
     cdef bytes date_line        # "Date: ...\r\n"
     cdef int64_t date_s
     cdef public bint is_draining
+    cdef public bint stops_keep_alive   # each response says that its connection ends
+    cdef public int refused_from        # the class from which on requests are refused, for overload; none has that number
     cdef readonly set clients   # connections that are open: for drain
 
     cdef assign_slots(self, counter, histogram)

@@ -9,13 +9,19 @@ from shardproxy.shm.gauges import Gauges
 from shardproxy.shm.metrics import Metrics
 
 class Process:
-    """What all connections of a worker share. `tick` is to be called every 50 ms: it serves timeouts and the date."""
+    """What all connections of a worker share. `tick` is to be called every 50 ms: it serves timeouts and the date.
+
+    While it `stops_keep_alive` each response says that its connection ends; requests of the classes from
+    `refused_from` on (0 is the highest of three) are refused.
+    """
 
     loop: asyncio.AbstractEventLoop
     wheel: Wheel
     watcher: Watch
     gauges: Gauges
     is_draining: bool
+    stops_keep_alive: bool
+    refused_from: int
     clients: set[Downstream]
     def __init__(
         self,

@@ -11,6 +11,10 @@ from shardproxy.http1.faults import NAMES
 from shardproxy.shm import names
 
 
+cdef enum:
+    NO_CLASS = 1 << 30
+
+
 cdef class Process:
     def __init__(self, loop, Gauges gauges not None, Addresses addresses not None, Metrics metrics not None, counter,
                  histogram):
@@ -25,6 +29,7 @@ cdef class Process:
         self.metrics = metrics
         self.cells = &metrics.cells
         self.clients = set()
+        self.refused_from = NO_CLASS
         self.assign_slots(counter, histogram)
         seed = os.urandom(16)
         memcpy(self.random, <const char*>seed, 16)

@@ -9,7 +9,7 @@ from shardproxy.http1.head cimport HeadLimits
 from shardproxy.http1.paths cimport PathRules
 from shardproxy.routing.conditions cimport Conditions
 from shardproxy.routing.table cimport Table
-from .ends cimport Action, Gate, Hashing, HedgePlan, RetryPlan, Source, WaitingRoom
+from .ends cimport Action, Gate, Hashing, HedgePlan, PacePlan, RetryPlan, Source, WaitingRoom
 
 cdef enum:
     UNLIMITED = -1
@@ -35,6 +35,8 @@ cdef class RouteRuntime:
     cdef readonly ClusterRuntime cluster
     cdef Conditions conditions  # beyond host and path, or None
     cdef Gate gate              # its rate limits, or None
+    cdef PacePlan bandwidth     # its bandwidth limits, or None
+    cdef bint is_guarded        # it has a gate, or bandwidth limits: leave() when an exchange is over
     cdef int64_t timeout_ns     # request sent to response head
     cdef RetryPlan retry        # or None
     cdef HedgePlan hedge        # or None
@@ -44,6 +46,7 @@ cdef class RouteRuntime:
     cdef Action action          # or None: requests go to the cluster as they are
     cdef tuple upgrades         # protocols that may be tunnelled, in lower case
 
+    cdef void leave(self, object exchange) noexcept
     cdef bint allows_upgrade(self, text protocol, Py_ssize_t n) noexcept
 
 cdef class ListenerRuntime:

@@ -8,6 +8,7 @@ from shardproxy.proxy.actions import RouteAction
 from shardproxy.proxy.admission import LimitGate
 from shardproxy.proxy.hashing import HashPolicy
 from shardproxy.proxy.hedging import HedgePolicy
+from shardproxy.proxy.pacing import BandwidthPlan
 from shardproxy.proxy.pool import EndpointPool
 from shardproxy.proxy.queue import Queue
 from shardproxy.proxy.retries import RetryPolicy
@@ -43,8 +44,8 @@ class ClusterRuntime:
 class RouteRuntime:
     """A route: its cluster, its gate (rate limits), and how long the response head may take (ns), what may be
     tunnelled, what is tried again, and who is served first when all is full: class 0, or what a field of the request
-    says (`shardproxy.proxy.priority.CLASSES`); what requests are kept together by; and what it asks
-    for beyond host and path.
+    says (`shardproxy.proxy.priority.CLASSES`); what requests are kept together by; what it asks
+    for beyond host and path; and its bandwidth limits.
     """
 
     cluster: ClusterRuntime | None
@@ -61,6 +62,7 @@ class RouteRuntime:
         conditions: Conditions | None = None,
         action: RouteAction | None = None,
         hedge: HedgePolicy | None = None,
+        bandwidth: BandwidthPlan | None = None,
     ) -> None: ...
 
 class ListenerRuntime:

@@ -47,9 +47,12 @@ cdef class ClusterRuntime:
 cdef class RouteRuntime:
     def __init__(self, ClusterRuntime cluster, Gate gate, int64_t timeout_ns, upgrades=(), RetryPlan retry=None,
                  int priority=0, bytes priority_field not None=b"", Hashing hashing=None,
-                 Conditions conditions=None, Action action=None, HedgePlan hedge=None):
+                 Conditions conditions=None, Action action=None, HedgePlan hedge=None,
+                 PacePlan bandwidth=None):
         self.cluster = cluster
         self.gate = gate
+        self.bandwidth = bandwidth
+        self.is_guarded = gate is not None or bandwidth is not None
         self.timeout_ns = timeout_ns
         self.retry = retry
         self.hedge = hedge
@@ -62,6 +65,12 @@ cdef class RouteRuntime:
         for protocol in self.upgrades:
             if not isinstance(protocol, bytes):
                 raise TypeError("the protocols of a route's upgrades must be bytes")
+
+    cdef void leave(self, object exchange) noexcept:
+        if self.gate is not None:
+            self.gate.leave(exchange)
+        if self.bandwidth is not None:
+            self.bandwidth.leave(exchange)
 
     cdef bint allows_upgrade(self, text protocol, Py_ssize_t n) noexcept:
         cdef bytes allowed

@@ -37,6 +37,7 @@ cdef class Upstream(Connection):
     cdef void close(self) noexcept
     cdef void abort(self) noexcept
     cdef void fail(self, int fault) noexcept
+    cdef bint is_awaited(self) noexcept
     cdef void await_answer(self) noexcept
     cdef void read(self) noexcept
     cdef void read_head(self) noexcept

@@ -154,12 +154,17 @@ cdef class Upstream(Connection):
             self.connect_failed(Fault.CONNECT_TIMEOUT)
         elif self.state == AWAIT_HEAD:
             self.fail(Fault.RESPONSE_TIMEOUT)
-        elif self.state == READ_BODY and self.is_paused and self.exchange.client.makes_progress():
-            self.set_deadline(self.wheel.now_ns + self.exchange.idle_ns)    # it is slow, not stalled
+        elif self.state == READ_BODY and self.is_paused and self.is_awaited():
+            self.set_deadline(self.wheel.now_ns + self.exchange.idle_ns)    # the client is slow, not stalled
         elif self.state == READ_BODY:
             self.fail(Fault.RESPONSE_STALLED)
         else:
             self.close()
+
+    cdef bint is_awaited(self) noexcept:
+        """Somebody waits for our bytes: the client is still taking others, or we hold them back for it."""
+        cdef Exchange exchange = self.exchange
+        return (exchange.download is not None and exchange.download.holds()) or exchange.client.makes_progress()
 
     # The exchange to us: the request -------------------------------------------------------------------------------
 

@@ -72,11 +72,16 @@ cdef uint64_t key_hash(const KeyTable* table, const unsigned char* key, Py_ssize
 # many ns; -INT64_MAX for more than the burst.  Cost: two looks at the 128 bytes of one set.
 cdef int64_t key_reserve(KeyTable* table, uint64_t hashed, int64_t now_ns, int64_t cost, KeyOutcome* outcome) noexcept nogil
 
+# The same for parts of a token: a tick is 1/1024 of one, so with tokens of 1 KiB ticks are bytes.
+cdef int64_t key_reserve_ticks(KeyTable* table, uint64_t hashed, int64_t now_ns, int64_t ticks,
+                               KeyOutcome* outcome) noexcept nogil
+
 # Charge what is known only afterwards; a bucket never gets emptier than empty.
 cdef void key_charge(KeyTable* table, uint64_t hashed, int64_t now_ns, int64_t cost) noexcept nogil
 
 # Undo a take that was admitted, because what it was for was refused elsewhere; nothing if the key was evicted since.
 cdef void key_give_back(KeyTable* table, uint64_t hashed, int64_t now_ns, int64_t cost) noexcept nogil
+cdef void key_give_back_ticks(KeyTable* table, uint64_t hashed, int64_t now_ns, int64_t ticks) noexcept nogil
 
 
 cdef class KeyedBuckets:

@@ -26,21 +26,30 @@ cdef uint64_t key_hash(const KeyTable* table, const unsigned char* key, Py_ssize
 
 # hot
 cdef int64_t key_reserve(KeyTable* table, uint64_t hashed, int64_t now_ns, int64_t cost, KeyOutcome* outcome) noexcept nogil:
+    outcome[0] = KEY_KNOWN
+    if cost > table.burst:
+        return -INT64_MAX
+    return key_reserve_ticks(table, hashed, now_ns, cost * SP_KEY_INTERVAL, outcome)
+
+
+# hot
+cdef int64_t key_reserve_ticks(KeyTable* table, uint64_t hashed, int64_t now_ns, int64_t ticks,
+                               KeyOutcome* outcome) noexcept nogil:
     cdef uint64_t* words = set_at(table, hashed)
     cdef uint64_t tag = tag_of(hashed), now = sp_keyed_ticks(now_ns, table.ticks_per_ns)
     cdef int64_t excess = 0
     cdef int way
     outcome[0] = KEY_KNOWN
-    if cost <= 0:
+    if ticks <= 0:
         return 0
-    if cost > table.burst:
+    if ticks > table.empty:
         return -INT64_MAX
     while True:
         way = place_of(words, tag)
         if way == NONE:
-            if enter(table, words, tag, now, cost, outcome):
+            if enter(table, words, tag, now, ticks, outcome):
                 return 0
-        elif charge(table, words + way, tag, now, cost, &excess):
+        elif charge(table, words + way, tag, now, ticks, &excess):
             return in_ns(table, excess)
 
 
@@ -82,7 +91,7 @@ cdef int64_t ahead_of(const KeyTable* table, uint64_t word, uint64_t now) noexce
 
 
 # hot
-cdef bint charge(const KeyTable* table, uint64_t* word, uint64_t tag, uint64_t now, int64_t cost,
+cdef bint charge(const KeyTable* table, uint64_t* word, uint64_t tag, uint64_t now, int64_t ticks,
                  int64_t* excess) noexcept nogil:
     """By how much the bucket is overdrawn with it, in `excess`; charged unless that is above the table's patience.
     False when the word has become another key's."""
@@ -92,7 +101,7 @@ cdef bint charge(const KeyTable* table, uint64_t* word, uint64_t tag, uint64_t n
         seen = sp_keyed_read(word)
         if seen & SP_KEY_TAG != tag:
             return False
-        due = ahead_of(table, seen, now) + cost * SP_KEY_INTERVAL
+        due = ahead_of(table, seen, now) + ticks
         excess[0] = due - table.empty
         if excess[0] > table.patience or sp_keyed_swap(word, seen, word_of(tag, now, due)):
             return True
@@ -104,16 +113,16 @@ cdef uint64_t word_of(uint64_t tag, uint64_t now, int64_t ahead) noexcept nogil:
 
 
 # hot
-cdef bint enter(KeyTable* table, uint64_t* words, uint64_t tag, uint64_t now, int64_t cost,
+cdef bint enter(KeyTable* table, uint64_t* words, uint64_t tag, uint64_t now, int64_t ticks,
                 KeyOutcome* outcome) noexcept nogil:
     """Whether the key has a place now, and has been charged there; if not, somebody was faster: look again."""
     cdef int64_t least
     cdef uint64_t seen = 0
     cdef int way = place_to_take(table, words, now, &seen, &least)
-    if not sp_keyed_swap(words + way, seen, word_of(tag, now, cost * SP_KEY_INTERVAL)):
+    if not sp_keyed_swap(words + way, seen, word_of(tag, now, ticks)):
         return False
     outcome[0] = KEY_EVICTED if least > 0 else KEY_ENTERED
-    return is_alone(table, words, way, tag, now, cost)
+    return is_alone(table, words, way, tag, now, ticks)
 
 
 # hot
@@ -134,7 +143,7 @@ cdef int place_to_take(const KeyTable* table, const uint64_t* words, uint64_t no
 
 
 # hot
-cdef bint is_alone(KeyTable* table, uint64_t* words, int own, uint64_t tag, uint64_t now, int64_t cost) noexcept nogil:
+cdef bint is_alone(KeyTable* table, uint64_t* words, int own, uint64_t tag, uint64_t now, int64_t ticks) noexcept nogil:
     """Whether the take at `own`, where the key has just been entered, stands.  A higher place of the same key is merged
     into it; for a lower one it is given up."""
     cdef int way
@@ -144,7 +153,7 @@ cdef bint is_alone(KeyTable* table, uint64_t* words, int own, uint64_t tag, uint
         if way == own or seen & SP_KEY_TAG != tag:
             continue
         if way < own:
-            return not give_up(table, words + own, words + way, tag, now, cost)
+            return not give_up(table, words + own, words + way, tag, now, ticks)
         if sp_keyed_swap(words + way, seen, 0):
             add(table, words + own, tag, now, ahead_of(table, seen, now))
     return True
@@ -152,7 +161,7 @@ cdef bint is_alone(KeyTable* table, uint64_t* words, int own, uint64_t tag, uint
 
 # hot
 cdef bint give_up(KeyTable* table, uint64_t* word, uint64_t* lower, uint64_t tag, uint64_t now,
-                  int64_t cost) noexcept nogil:
+                  int64_t ticks) noexcept nogil:
     """Make the place vacant; what others took there meanwhile is charged to the lower.  False if it has been merged
     already: then our take is charged there, too."""
     cdef uint64_t seen
@@ -161,7 +170,7 @@ cdef bint give_up(KeyTable* table, uint64_t* word, uint64_t* lower, uint64_t tag
         if seen & SP_KEY_TAG != tag:
             return False
         if sp_keyed_swap(word, seen, 0):
-            add(table, lower, tag, now, ahead_of(table, seen, now) - cost * SP_KEY_INTERVAL)
+            add(table, lower, tag, now, ahead_of(table, seen, now) - ticks)
             return True
 
 
@@ -181,15 +190,20 @@ cdef void add(const KeyTable* table, uint64_t* word, uint64_t tag, uint64_t now,
 
 # hot
 cdef void key_charge(KeyTable* table, uint64_t hashed, int64_t now_ns, int64_t cost) noexcept nogil:
+    key_give_back_ticks(table, hashed, now_ns, -cost * SP_KEY_INTERVAL)
+
+
+cdef void key_give_back(KeyTable* table, uint64_t hashed, int64_t now_ns, int64_t cost) noexcept nogil:
+    key_give_back_ticks(table, hashed, now_ns, cost * SP_KEY_INTERVAL)
+
+
+# hot
+cdef void key_give_back_ticks(KeyTable* table, uint64_t hashed, int64_t now_ns, int64_t ticks) noexcept nogil:
     cdef uint64_t* words = set_at(table, hashed)
     cdef uint64_t tag = tag_of(hashed)
     cdef int way = place_of(words, tag)
     if way != NONE:
-        add(table, words + way, tag, sp_keyed_ticks(now_ns, table.ticks_per_ns), cost * SP_KEY_INTERVAL)
-
-
-cdef void key_give_back(KeyTable* table, uint64_t hashed, int64_t now_ns, int64_t cost) noexcept nogil:
-    key_charge(table, hashed, now_ns, -cost)
+        add(table, words + way, tag, sp_keyed_ticks(now_ns, table.ticks_per_ns), -ticks)
 
 
 cdef class KeyedBuckets:

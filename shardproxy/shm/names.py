@@ -20,6 +20,16 @@ REQUEST_TIME = "request_time"  # histogram, ns: first byte of the head to last b
 CLIENT_ABORTS = "client_aborts"  # counter: clients that left before their response was complete
 
 
+def overload_pressure(resource: str) -> str:
+    """Gauge: how full a worker is of something, in percent of what its `overload` counts as full."""
+    return _series("overload_pressure", resource=resource)
+
+
+def overload_action(action: str) -> str:
+    """Gauge: 1 for each worker that does something because of overload."""
+    return _series("overload_action", action=action)
+
+
 def endpoint_active(cluster: str, address: str) -> str:
     """Gauge: requests under way at an endpoint."""
     return _series("endpoint_active", cluster=cluster, address=address)
@@ -258,6 +268,36 @@ def rate_limit_admitted(name: str) -> str:
 def rate_limit_refused(name: str) -> str:
     """Counter: requests a rate limit refused."""
     return _series("rate_limit_refused", name=name)
+
+
+def bandwidth_keys(name: str, direction: str, rate: int) -> str:
+    """Table of a bandwidth limit's buckets; another rate has another one, as with `rate_limit_keys`."""
+    return _series("bandwidth_keys", name=name, direction=direction, rate=str(rate))
+
+
+def bandwidth_passed(name: str, direction: str) -> str:
+    """Counter: bytes that have passed a bandwidth limit; `direction` is `up` or `down`."""
+    return _series("bandwidth_passed", name=name, direction=direction)
+
+
+def bandwidth_held(name: str, direction: str) -> str:
+    """Counter: bytes that were held back first, or with `dry_run` would have been."""
+    return _series("bandwidth_held", name=name, direction=direction)
+
+
+def bandwidth_waited(name: str, direction: str) -> str:
+    """Counter, ns: for how long flows were held back, all of them together."""
+    return _series("bandwidth_waited", name=name, direction=direction)
+
+
+def bandwidth_waiting(name: str, direction: str) -> str:
+    """Gauge: flows that are held back now."""
+    return _series("bandwidth_waiting", name=name, direction=direction)
+
+
+def bandwidth_evicted(name: str, direction: str) -> str:
+    """Counter: keys of a bandwidth limit that lost their place to another before their buckets were full."""
+    return _series("bandwidth_evicted", name=name, direction=direction)
 
 
 def fault(kind: str) -> str:

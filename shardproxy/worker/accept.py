@@ -57,8 +57,17 @@ class Door:
             self._stop()
             await self.open()
 
+    def pause(self) -> None:
+        """Let who comes wait in the queue."""
+        self._stop()
+
+    async def resume(self) -> None:
+        if self._server is None:
+            await self.open()
+
     async def empty(self) -> None:
         """Accept whoever waits in the queue already."""
+        await self.resume()
         queue = select.poll()
         queue.register(self._sock, select.POLLIN)
         for _ in range(MAX_QUEUE_TURNS):
@@ -100,6 +109,14 @@ class Acceptor:
             await door.change(listeners[name])
         await self.start(listeners, sockets)
         await _leave(leaving)
+
+    def pause(self) -> None:
+        for door in self._doors.values():
+            door.pause()
+
+    async def resume(self) -> None:
+        for door in list(self._doors.values()):
+            await door.resume()
 
     async def stop(self) -> None:
         """Accept whoever waits in the queues already, then close the listening sockets."""

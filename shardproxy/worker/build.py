@@ -10,6 +10,7 @@ from shardproxy.proxy.runtime import ListenerRuntime
 from shardproxy.routing.compile import compile_routes
 from shardproxy.shm import names
 from shardproxy.shm.slots import Slots
+from shardproxy.worker.build_bandwidth import BandwidthBuilder
 from shardproxy.worker.build_clusters import ClusterBuilder
 from shardproxy.worker.build_limits import LimitBuilder
 from shardproxy.worker.build_routes import RouteBuilder
@@ -32,8 +33,10 @@ class SnapshotBuilder:
         clusters = {name: builder.cluster(cluster) for name, cluster in configured.items()}
         limit_builder = LimitBuilder(self.site, self.slots)
         limits = {limit.name: limit_builder.limit(limit) for limit in self.config.rate_limits}
+        bandwidth_builder = BandwidthBuilder(self.site, self.slots)
+        bandwidth = {limit.name: bandwidth_builder.limit(limit) for limit in self.config.bandwidth_limits}
         subsets = SubsetBuilder(builder, configured, clusters)
-        routes = RouteBuilder(self.site, self.slots, configured, subsets, limits)
+        routes = RouteBuilder(self.site, self.slots, configured, subsets, limits, bandwidth)
         listeners = {listener.name: self.listener(listener, routes) for listener in self.config.listeners}
         served = {configured[name]: clusters[name] for name in clusters}
         return Snapshot(listeners, served, builder.pools, self.config.zone, subsets.built)

@@ -18,6 +18,7 @@ from shardproxy.shm.slots import Slots
 from shardproxy.shm.words import Words
 from shardproxy.worker.build_actions import action_of
 from shardproxy.worker.build_balancing import hash_policy
+from shardproxy.worker.build_bandwidth import BothWays, plan_of
 from shardproxy.worker.build_subsets import SubsetBuilder
 from shardproxy.worker.snapshot import Worksite
 
@@ -26,13 +27,16 @@ MOST_BACKOFFS = 10  # of base: where the back-off stops growing if the route doe
 
 @dataclass(frozen=True)
 class RouteBuilder:
-    """`subsets` and `limits` give what routes name, compiled; `configured` are the clusters as they are written."""
+    """`subsets`, `limits` and `bandwidth` give what routes name, compiled; `configured` are the clusters as they are
+    written.
+    """
 
     site: Worksite
     slots: Slots
     configured: dict[str, schema.Cluster]
     subsets: SubsetBuilder
     limits: dict[str, RateLimit]
+    bandwidth: dict[str, BothWays]
 
     def route(self, route: schema.Route) -> RouteRuntime:
         chosen = [self.limits[name] for name in route.rate_limits]
@@ -50,6 +54,7 @@ class RouteBuilder:
             conditions(route.match, repr(route.cluster or route.clusters)),
             action_of(route, self.subsets.whole, self.site, self.slots),
             self.hedge(route),
+            plan_of([self.bandwidth[name] for name in route.bandwidth_limits]),
         )
 
     def retry(self, route: schema.Route) -> RetryPolicy | None:

@@ -72,6 +72,7 @@ class Worker:
         self._tell(Ready())
         logger.debug("%s serves", self._seat.name)
         await self._orders.to_leave.wait()
+        await self._service.stop_caring()
         if not self._orders.is_stopped:
             self._tell(Drained(await self._drain()))
 

@@ -17,6 +17,7 @@ from shardproxy.config.schema import Config
 from shardproxy.shm.slots import Slots
 from shardproxy.worker.accept import Acceptor
 from shardproxy.worker.build import build
+from shardproxy.worker.overload import OverloadCare
 from shardproxy.worker.snapshot import Snapshot, Worksite
 
 
@@ -25,6 +26,8 @@ class Candidate:
     """A configuration that waits for its commit."""
 
     version: int
+    config: Config
+    slots: Slots
     snapshot: Snapshot
     sockets: Mapping[str, socket.socket]
 
@@ -36,10 +39,13 @@ class Service:
         self._site = site
         self._snapshot = build(site, config, slots)
         self._acceptor = Acceptor(site.process)
+        self._overload = OverloadCare(site.process, self._acceptor.pause, self._acceptor.resume)
+        self._rules = config.overload, slots
         self._candidate: Candidate | None = None
 
     async def start(self, sockets: Mapping[str, socket.socket]) -> None:
         await self._acceptor.start(self._snapshot.listeners, sockets)
+        await self._overload.follow(*self._rules)
 
     # Another configuration -----------------------------------------------------------------------------------------
 
@@ -47,7 +53,7 @@ class Service:
         """Build it.  Whatever it raises, nothing has changed; the sockets are then still the caller's."""
         snapshot = build(self._site, config, slots, self._snapshot)
         self.abort()
-        self._candidate = Candidate(version, snapshot, sockets)
+        self._candidate = Candidate(version, config, slots, snapshot, sockets)
 
     def abort(self) -> None:
         if self._candidate is not None:
@@ -65,6 +71,7 @@ class Service:
         for key in former.pools.keys() - candidate.snapshot.pools.keys():
             former.pools[key].retire()
         await self._acceptor.change(candidate.snapshot.listeners, candidate.sockets)
+        await self._overload.follow(candidate.config.overload, candidate.slots)
         return True
 
     def _move_clients(self, former: Snapshot) -> None:
@@ -77,6 +84,10 @@ class Service:
         for client in self._site.process.clients:
             if client.listener_name in listeners:
                 client.move_to(listeners[client.listener_name])
+
+    async def stop_caring(self) -> None:
+        """Nothing is done because of overload any more."""
+        await self._overload.follow(None, self._rules[1])
 
     # The end -------------------------------------------------------------------------------------------------------
 

@@ -99,3 +99,10 @@ def test_adaptive(tmp_path: Path) -> None:
         assert statuses(running, "/reports/", 10) == {200: 10}
         assert 5 <= running.stats()["rate_limits"]["reports"]["rate"] <= 500
         eventually(lambda: running.stats()["clusters"]["app"]["adaptive_limit"] >= 4, "a limit")
+
+
+def test_overload(tmp_path: Path) -> None:
+    with example("overload", tmp_path) as (running, _, _):
+        assert statuses(running, "/batch/", 5) == {200: 5}
+        eventually(lambda: running.stats()["workers"][0]["overload"]["pressures"]["memory"] > 0, "a look")
+        assert running.stats()["workers"][0]["overload"]["actions"] == []

@@ -23,8 +23,9 @@ rate_limits:
 ENVIRON = {"LEVEL": "loud", "EMPTY": "", "BELL": "\a"}
 
 TOP_KEYS = (
-    "listeners, clusters, rate_limits, workers, zone, admin, drain_timeout, drain_delay, restart_timeout, "
-    "max_generations, watchdog, steering, cpu_affinity, max_worker_rss, user, pid_file, log"
+    "listeners, clusters, rate_limits, bandwidth_limits, workers, zone, admin, drain_timeout, drain_delay, "
+    "restart_timeout, max_generations, watchdog, steering, cpu_affinity, max_worker_rss, user, pid_file, overload, "
+    "log"
 )
 
 

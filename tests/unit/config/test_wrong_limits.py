@@ -20,6 +20,9 @@ WRONG = [
           "{address: 127.0.0.1:9002, max_requests: 1, max_connections: 2}]\n    queue: {}",
           "7: clusters[0].endpoints[1].max_connections: is not for clusters with a queue; "
           "write max_requests, or max_connections of the cluster"),
+    Wrong("overload that ends before it begins", "rate_limits:",
+          "overload: {refuse_low: {at: 80, until: 80}}\nrate_limits:",
+          "8: overload.refuse_low.until: must be less than at (80)"),
     Wrong("a key of two segments", "rate: 5/s", "rate: 5/s, key: {path: '/a/{b}/{c}'}",
           "9: rate_limits[0].key.path: needs one name in braces, at its end: /users/{id}"),
     Wrong("a key of no segment", "rate: 5/s", "rate: 5/s, key: {path: /a/b}",

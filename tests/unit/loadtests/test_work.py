@@ -85,8 +85,8 @@ def test_random_routes_are_distinct_shuffled_and_the_same_each_time() -> None:
     assert routes == work.random_routes(1000)
 
 
-def test_works_with_the_same_routes_stand_together_so_that_they_share_their_proxies() -> None:
-    setups = [each.routes for each in WORKS]
+def test_works_with_the_same_setup_stand_together_so_that_they_share_their_proxies() -> None:
+    setups = [each.setup for each in WORKS]
     changes = sum(a != b for a, b in zip(setups, setups[1:], strict=False))
     assert changes == len(set(setups)) - 1
 

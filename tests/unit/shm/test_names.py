@@ -10,6 +10,11 @@ OF_ENDPOINTS = (
     names.endpoint_requests,
     names.endpoint_failures,
     names.endpoint_time,
+    names.bandwidth_passed,
+    names.bandwidth_held,
+    names.bandwidth_waited,
+    names.bandwidth_waiting,
+    names.bandwidth_evicted,
 )
 OF_ONE = (
     names.cluster_requests,

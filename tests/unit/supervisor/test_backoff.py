@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from shardproxy.supervisor.backoff import LONG_LIFE_NS, Backoff
+from shardproxy.supervisor.backoff import LONG_LIFE_NS, SOME_LIFE_NS, Backoff
 
 SHORT_NS = 1_000_000
 
@@ -20,6 +20,11 @@ def test_a_long_life_begins_anew() -> None:
 
 def test_a_life_just_too_short_does_not() -> None:
     assert delays_s(Backoff(), [SHORT_NS, SHORT_NS, LONG_LIFE_NS - 1]) == [0, 0.1, 0.2]
+
+
+def test_after_some_life_clients_wait_so_the_next_one_comes_soon() -> None:
+    lives = [SHORT_NS] * 6 + [SOME_LIFE_NS] * 3 + [SHORT_NS]
+    assert delays_s(Backoff(), lives) == [0, 0.1, 0.2, 0.4, 0.8, 1.6, 0.4, 0.4, 0.4, 0.8]
 
 
 def test_it_tells_what_comes_next() -> None:

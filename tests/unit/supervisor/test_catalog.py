@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from shardproxy.config.schema import Admin, Cluster, Config, Endpoint, Listener, Match, RateLimit, Route
+from shardproxy.config.limits import LimitKey
+from shardproxy.config.schema import Admin, BandwidthLimit, Cluster, Config, Endpoint, Listener, Match, RateLimit, Route
 from shardproxy.config.units import Address
 from shardproxy.http1.faults import NAMES as FAULTS
 from shardproxy.shm import names
@@ -53,6 +54,21 @@ def test_everything_that_is_counted_has_a_slot() -> None:
     for kind in FAULTS:
         slots.counter(names.fault(kind))
     slots.histogram(names.REQUEST_TIME)
+
+
+def test_a_bandwidth_limit_has_slots_for_each_way_that_it_limits() -> None:
+    both = BandwidthLimit(name="both", down=1 << 20, up=1 << 10, key=LimitKey(address="client_ip"), keys=100_000)
+    own = BandwidthLimit(name="each", down=1 << 20, per_connection=True)
+    slots = assigned(replace(config(), bandwidth_limits=(both, own)))
+    slots.seal()
+    assert slots.most_keys == 1 << 17
+    slots.table(names.bandwidth_keys("both", "down", 1 << 20))
+    slots.table(names.bandwidth_keys("both", "up", 1 << 10))
+    for key in (("both", "down"), ("both", "up"), ("each", "down")):
+        slots.gauge(names.bandwidth_waiting(*key))
+        for name in (names.bandwidth_passed, names.bandwidth_held, names.bandwidth_waited, names.bandwidth_evicted):
+            slots.counter(name(*key))
+    assert not any("each" in name for name in slots.names(SlotKind.TABLE))
 
 
 def test_every_constant_of_the_names_has_a_slot() -> None:

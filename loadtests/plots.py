@@ -1,0 +1,93 @@
+"""The pictures of docs/flow-control.md, from the figures of real runs.
+
+    .venv/bin/python -m loadtests.limits --seconds 10 --proxy shardproxy --json /tmp/limits.json
+    .venv/bin/python -m loadtests.adaptive --json /tmp/adaptive.json
+    .venv/bin/python -m loadtests.plots --limits /tmp/limits.json --adaptive /tmp/adaptive.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("svg")
+
+from matplotlib import pyplot
+
+from loadtests.adaptive import CAPACITY, HALVED_AT_S
+
+IMAGES = Path(__file__).parents[1] / "docs" / "img"
+STEP_S = 0.1
+GREY, BLUE, RED = "#b8bec6", "#1f6fb4", "#c2452d"
+
+
+def limit(timeline: list[tuple[float, int, int]], to: Path) -> None:
+    """Offered and admitted in tenths of a second."""
+    begun = timeline[0][0]
+    offered, passed = Counter[int](), Counter[int]()
+    for when, size, admitted in timeline:
+        offered[int((when - begun) / STEP_S)] += size
+        passed[int((when - begun) / STEP_S)] += admitted
+    steps = range(min(max(offered) + 1, round(4 / STEP_S)))
+    figure, (above, below) = pyplot.subplots(2, 1, figsize=(8, 3.6), sharex=True, height_ratios=(1, 1))
+    seconds = [step * STEP_S for step in steps]
+    for axes, counts, color, label in (
+        (above, offered, GREY, "offered per 0.1 s"),
+        (below, passed, BLUE, "admitted per 0.1 s"),
+    ):
+        axes.bar(seconds, [counts[step] for step in steps], width=0.09, color=color, align="edge")
+        axes.set_ylabel(label, fontsize=9)
+        axes.spines[["top", "right"]].set_visible(False)
+    below.axhline(50, color=RED, linewidth=1, linestyle="--")
+    below.annotate("500/s", (3.7, 51), color=RED, fontsize=9)
+    below.set_xlabel("seconds")
+    above.set_title("rate: 500/s, burst: 50; 2500/s offered in bursts, 4 workers", fontsize=10)
+    _save(figure, to)
+
+
+def adaptive(runs: dict[str, list[dict[str, Any]]], to: Path) -> None:
+    """Goodput and latency, with and without; the limit."""
+    figure, (goodput, latency, limits) = pyplot.subplots(3, 1, figsize=(8, 6), sharex=True)
+    for name, color, label in (("without", GREY, "without"), ("adaptive", BLUE, "adaptive")):
+        seconds = [one["second"] for one in runs[name]]
+        goodput.plot(seconds, [one["goodput"] for one in runs[name]], color=color, label=label)
+        latency.plot(seconds, [1000 * one["p99_s"] or None for one in runs[name]], color=color)
+    last = seconds[-1]
+    capacity = [(0, CAPACITY), (HALVED_AT_S, CAPACITY), (HALVED_AT_S, CAPACITY / 2), (last, CAPACITY / 2)]
+    goodput.plot(*zip(*capacity, strict=True), color=RED, linewidth=1, linestyle="--", label="capacity")
+    goodput.set_ylabel("goodput /s")
+    goodput.legend(frameon=False, fontsize=8, ncols=3)
+    latency.set_yscale("log")
+    latency.set_ylabel("p99 ms")
+    limits.step(seconds, [one["limit"] for one in runs["adaptive"]], color=BLUE, where="post")
+    limits.set_ylabel("limit")
+    limits.set_xlabel("seconds")
+    for axes in (goodput, latency, limits):
+        axes.spines[["top", "right"]].set_visible(False)
+    goodput.set_title(f"{3 * CAPACITY:.0f}/s offered to an origin that can do {CAPACITY:.0f}/s, then half", fontsize=10)
+    _save(figure, to)
+
+
+def _save(figure: Any, to: Path) -> None:
+    figure.tight_layout()
+    to.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(to, metadata={"Date": None})
+    print(f"written: {to}")
+
+
+if __name__ == "__main__":
+    matplotlib.rcParams["svg.hashsalt"] = "shardproxy"  # the same figures give the same file
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--limits", type=Path)
+    parser.add_argument("--adaptive", type=Path)
+    parser.add_argument("--into", type=Path, default=IMAGES)
+    options = parser.parse_args()
+    if options.limits:
+        limit(json.loads(options.limits.read_text())["timeline"], options.into / "limit.svg")
+    if options.adaptive:
+        adaptive(json.loads(options.adaptive.read_text()), options.into / "adaptive.svg")

@@ -1,0 +1,69 @@
+"""A bandwidth limit of the configuration, compiled: one thing for each direction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from shardproxy.config import schema
+from shardproxy.config.bandwidth import burst_bytes, table_places
+from shardproxy.config.words import KIB
+from shardproxy.limits.bandwidth import LONGEST_WAIT_NS, Bandwidth
+from shardproxy.proxy.pacing import BandwidthPlan
+from shardproxy.shm import names
+from shardproxy.shm.keyed import KeyedBuckets
+from shardproxy.shm.segment import Segment
+from shardproxy.shm.slots import Slots
+from shardproxy.worker.build_limits import key_of
+from shardproxy.worker.snapshot import Worksite
+
+
+class BothWays(NamedTuple):
+    """A limit's two directions; None: not limited."""
+
+    down: Bandwidth | None
+    up: Bandwidth | None
+
+
+@dataclass(frozen=True)
+class BandwidthBuilder:
+    site: Worksite
+    slots: Slots
+
+    def limit(self, limit: schema.BandwidthLimit) -> BothWays:
+        return BothWays(self.bandwidth(limit, "down", limit.down), self.bandwidth(limit, "up", limit.up))
+
+    def bandwidth(self, limit: schema.BandwidthLimit, direction: str, rate: int | None) -> Bandwidth | None:
+        if rate is None:
+            return None
+        key = limit.name, direction
+        return Bandwidth(
+            limit.name,
+            rate,
+            burst_bytes(limit, rate),
+            keyed=None if limit.per_connection else table_of(self.site.segment, self.slots, limit, direction, rate),
+            key=None if limit.key is None else key_of(limit.key),
+            is_dry=limit.dry_run,
+            passed=self.slots.counter(names.bandwidth_passed(*key)),
+            held=self.slots.counter(names.bandwidth_held(*key)),
+            waited=self.slots.counter(names.bandwidth_waited(*key)),
+            evicted=self.slots.counter(names.bandwidth_evicted(*key)),
+            waiting=self.slots.gauge(names.bandwidth_waiting(*key)),
+        )
+
+
+def table_of(
+    segment: Segment, slots: Slots, limit: schema.BandwidthLimit, direction: str, rate: int
+) -> KeyedBuckets:
+    """Its tokens are KiB, so that a tick of it is a byte."""
+    slot = slots.table(names.bandwidth_keys(limit.name, direction, rate))
+    burst = -(-burst_bytes(limit, rate) // KIB)
+    return KeyedBuckets(segment, slot, table_places(limit), rate / KIB, burst, LONGEST_WAIT_NS)
+
+
+def plan_of(chosen: list[BothWays]) -> BandwidthPlan | None:
+    """Of a route that names these."""
+    if not chosen:
+        return None
+    up, down = [one.up for one in chosen if one.up], [one.down for one in chosen if one.down]
+    return BandwidthPlan(up, down)
