@@ -180,7 +180,29 @@ def haproxy_map(site: Site) -> str:
 
 def shardproxy(site: Site) -> str:
     """shardproxy, with every default feature on. A short drain so that the benchmark ends quickly."""
-    document = {
+    return yaml.safe_dump(_shardproxy(site), sort_keys=False)
+
+
+def shardproxy_limit(site: Site) -> str:
+    """The same with a rate limit for all requests that is never hit: what asking it costs."""
+    return _limited(site, {})
+
+
+def shardproxy_keyed(site: Site) -> str:
+    """The same with one for each client address."""
+    return _limited(site, {"key": "client_ip"})
+
+
+def _limited(site: Site, key: dict[str, str]) -> str:
+    document = _shardproxy(site)
+    document["rate_limits"] = [{"name": "never-hit", "rate": "400000/s", "burst": 400000, **key}]
+    for route in document["listeners"][0]["routes"]:
+        route["rate_limits"] = ["never-hit"]
+    return yaml.safe_dump(document, sort_keys=False)
+
+
+def _shardproxy(site: Site) -> dict[str, Any]:
+    return {
         "workers": site.workers,
         "admin": {"bind": f"127.0.0.1:{site.admin_port}"},
         "drain_timeout": "1s",
@@ -199,7 +221,6 @@ def shardproxy(site: Site) -> str:
             }
         ],
     }
-    return yaml.safe_dump(document, sort_keys=False)
 
 
 def _typed(name: str, **fields: Any) -> dict[str, Any]:

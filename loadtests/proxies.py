@@ -115,8 +115,15 @@ SHARDPROXY = Proxy(
     check=("-m", "shardproxy", "check", "{file}"),
     version=("-m", "shardproxy", "--version"),
 )
+SHARDPROXY_LIMIT = replace(
+    SHARDPROXY, name="shardproxy-limit", files={"shardproxy.yaml": configurations.shardproxy_limit}
+)
+SHARDPROXY_KEYED = replace(
+    SHARDPROXY, name="shardproxy-keyed", files={"shardproxy.yaml": configurations.shardproxy_keyed}
+)
 USUAL: tuple[Proxy, ...] = (NGINX, HAPROXY, ENVOY, SHARDPROXY)
-PROXIES: tuple[Proxy, ...] = (*USUAL, NGINX_STOCK, HAPROXY_STOCK)  # the last two only when asked for by name
+# The others only when asked for by name.
+PROXIES: tuple[Proxy, ...] = (*USUAL, NGINX_STOCK, HAPROXY_STOCK, SHARDPROXY_LIMIT, SHARDPROXY_KEYED)
 
 
 def start(proxy: Proxy, site: Site, core: int | None, probe: str) -> Running:

@@ -160,4 +160,4 @@ def test_peak_ewma_of_four_workers_avoids_the_slow_endpoint(tmp_path: Path) -> N
         one.await_idle()
         fast, other, slow = [endpoint["requests"] for endpoint in one.endpoints().values()]
     assert slow < 0.03 * tally.total
-    assert fast == pytest.approx(other, rel=0.25)
+    assert 0.5 < fast / other < 2
