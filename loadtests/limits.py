@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import math
 import os
 import random
 import signal
@@ -43,6 +44,7 @@ CONNECTIONS = 32
 STEP_S = 0.002
 BURST_SHARE = 0.1  # of each second, in which all of its requests come
 SHAPES = ("steady", "bursts")
+WAVE_S = 5.0  # from one trough to the next, for the picture
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,8 @@ def due(case: Case, seconds: float) -> Iterator[tuple[float, int]]:
     dice, at = random.Random(case.rate), 0.0
     step: tuple[int, int] = (0, 0)
     while (at := at + dice.expovariate(case.offered)) < seconds:
+        if case.shape == "waves" and dice.random() > (1 - math.cos(2 * math.pi * at / WAVE_S)) / 2:
+            continue
         when = int(at) + (at - int(at)) * (BURST_SHARE if case.shape == "bursts" else 1)
         number = int(when / STEP_S)
         if number != step[0]:
@@ -176,15 +180,17 @@ def cases(options: argparse.Namespace) -> Iterator[Case]:
 
 
 def main(options: argparse.Namespace) -> None:
-    results, timeline = [], []
+    results: list[Result] = []
+    timeline: list[tuple[float, int, int]] = []
     print(f"{'':38} {'offered':>9} {'ideal':>8} {'admitted':>8} {'difference':>10}")
     with tempfile.TemporaryDirectory() as directory:
         for case in cases(options):
-            found, batches = measure(case, options.seconds, Path(directory))
+            found, _ = measure(case, options.seconds, Path(directory))
             results.append(found)
             print(line(found), flush=True)
-            if case == Case("shardproxy", 500, 5, "bursts", kills=False):
-                timeline = [(one.middle_s, one.size, one.admitted) for one in batches]
+        if options.json is not None:
+            _, batches = measure(Case("shardproxy", 500, 4, "waves", kills=False), 10, Path(directory))
+            timeline = [(one.middle_s, one.size, one.admitted) for one in batches]
     if options.json is not None:
         document = {"seconds": options.seconds, "results": [asdict(one) for one in results], "timeline": timeline}
         options.json.write_text(json.dumps(document))

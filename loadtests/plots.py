@@ -27,26 +27,23 @@ GREY, BLUE, RED = "#b8bec6", "#1f6fb4", "#c2452d"
 
 
 def limit(timeline: list[tuple[float, int, int]], to: Path) -> None:
-    """Offered and admitted in tenths of a second."""
+    """Offered and admitted a second, in tenths of a second."""
     begun = timeline[0][0]
     offered, passed = Counter[int](), Counter[int]()
     for when, size, admitted in timeline:
         offered[int((when - begun) / STEP_S)] += size
         passed[int((when - begun) / STEP_S)] += admitted
-    steps = range(min(max(offered) + 1, round(4 / STEP_S)))
-    figure, (above, below) = pyplot.subplots(2, 1, figsize=(8, 3.6), sharex=True, height_ratios=(1, 1))
+    steps = range(max(offered))
     seconds = [step * STEP_S for step in steps]
-    for axes, counts, color, label in (
-        (above, offered, GREY, "offered per 0.1 s"),
-        (below, passed, BLUE, "admitted per 0.1 s"),
-    ):
-        axes.bar(seconds, [counts[step] for step in steps], width=0.09, color=color, align="edge")
-        axes.set_ylabel(label, fontsize=9)
-        axes.spines[["top", "right"]].set_visible(False)
-    below.axhline(50, color=RED, linewidth=1, linestyle="--")
-    below.annotate("500/s", (3.7, 51), color=RED, fontsize=9)
-    below.set_xlabel("seconds")
-    above.set_title("rate: 500/s, burst: 50; 2500/s offered in bursts, 4 workers", fontsize=10)
+    figure, axes = pyplot.subplots(figsize=(8, 3))
+    axes.fill_between(seconds, [offered[step] / STEP_S for step in steps], color=GREY, label="offered", linewidth=0)
+    axes.plot(seconds, [passed[step] / STEP_S for step in steps], color=BLUE, label="admitted")
+    axes.axhline(500, color=RED, linewidth=1, linestyle="--", label="rate")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_ylabel("requests /s")
+    axes.set_xlabel("seconds")
+    axes.legend(frameon=False, fontsize=8, ncols=3)
+    axes.set_title("rate: 500/s, burst: 50; up to 2000/s offered to 4 workers", fontsize=10)
     _save(figure, to)
 
 

@@ -337,6 +337,8 @@ cdef class Downstream(Client):
         self.flush()
 
     cdef void resume(self) noexcept:
+        if self.state == READ_BODY and self.is_held:
+            self.set_deadline(self.body_deadline())     # it could not be heard until now
         self.set_pauses(False, self.is_full)
         if self.state == TUNNEL and self.input is not None:
             self.read()

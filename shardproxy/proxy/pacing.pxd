@@ -1,7 +1,8 @@
 # The bandwidth limits of a route: what a flow may not send yet is held back, and its source is paused.
 from libc.stdint cimport int64_t
 
-from shardproxy.limits.bandwidth cimport Account, Bandwidth
+from shardproxy.http1.forwarding cimport Ip
+from shardproxy.limits.bandwidth cimport Account, Allowance, Bandwidth
 from .ends cimport End, Pace, PacePlan
 from .exchange cimport Exchange
 
@@ -12,10 +13,11 @@ cdef enum:
 # One direction of one exchange.
 cdef class Lane(Pace):
     cdef Exchange exchange      # None when it is over
-    cdef list limits            # of Bandwidth, as many as accounts
+    cdef tuple limits           # of Bandwidth, as many as accounts
+    cdef int count              # of them
     cdef Account[8] accounts
-    cdef list allowances        # keeps what the accounts point to
-    # what is held back: pieces (data, at, size), and behind them small ones, joined
+    cdef dict allowances        # keeps what the accounts point to; or None
+    # what is held back: pieces (data, at, size), and behind them small ones, joined; None: nothing
     cdef list held
     cdef bytearray tail
     cdef bint ends_half         # it holds the end of that half of a tunnel, too
@@ -28,14 +30,14 @@ cdef class Lane(Pace):
     cdef int blamed             # the limit that has them wait, or NOBODY
     cdef int64_t blamed_since_ns
 
-    cdef void add(self, Bandwidth limit, const Account* account) noexcept
+    cdef void find_accounts(self, tuple limits, const Ip* client)
     cdef void keep(self, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept
     cdef void let_go(self) noexcept
     cdef void flush(self) noexcept
     cdef Py_ssize_t allowed(self, Py_ssize_t size, int64_t now) noexcept
     cdef int64_t piece_after(self, int64_t wait) noexcept
     cdef int64_t reserve(self, int64_t size, int64_t now) noexcept
-    cdef void give_back(self, Py_ssize_t first, int64_t size, int64_t now) noexcept
+    cdef void give_back(self, int first, int64_t size, int64_t now) noexcept
     cdef void blame(self, int limit, int64_t now) noexcept
     cdef void note_passed(self, Py_ssize_t size) noexcept
     cdef void let_through(self, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept
@@ -58,3 +60,5 @@ cdef class BandwidthPlan(PacePlan):
     cdef bint needs_client
 
     cdef Lane lane(self, Lane lane, Exchange exchange, tuple limits)
+
+cdef Allowance allowance_of(End client, Bandwidth limit)

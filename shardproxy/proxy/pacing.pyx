@@ -16,6 +16,7 @@ from libc.math cimport sqrt
 from shardproxy.http1.faults cimport Fault
 from shardproxy.http1.forwarding cimport Hop
 from shardproxy.http1.framing cimport BODY_NONE
+from shardproxy.http1.head cimport Head
 from shardproxy.limits.bandwidth cimport LEAST_PIECE, STEP_NS, Allowance
 from shardproxy.shm.clock cimport now_ns
 from shardproxy.shm.gauges cimport gauge_add
@@ -31,13 +32,23 @@ cdef enum:
 
 cdef class Lane(Pace):
     def __cinit__(self):
-        self.limits, self.allowances, self.held, self.blamed = [], [], [], NOBODY
+        self.blamed = NOBODY
 
-    cdef void add(self, Bandwidth limit, const Account* account) noexcept:
-        self.accounts[len(self.limits)] = account[0]
-        self.limits.append(limit)
-        self.piece = min(self.piece, limit.piece) if self.piece else limit.piece
+    cdef void find_accounts(self, tuple limits, const Ip* client):
+        """Where each limit counts this flow; those that are not for its request are left out."""
+        cdef Bandwidth limit
+        cdef bint has_all = True
+        for limit in limits:
+            if not limit.find(self.exchange.request, client, &self.accounts[self.count]):
+                has_all = False
+                continue
+            if limit.keyed is None:
+                self.accounts[self.count].full_at = &allowance_of(self.exchange.client, limit).full_at
+            self.piece = min(self.piece, limit.piece) if self.count else limit.piece
+            self.count += 1
+        self.allowances = self.exchange.client.allowances
         self.next_piece = max(LEAST_PIECE, self.piece // NEWCOMERS_SHARE)
+        self.limits = limits if has_all else tuple([one for one in limits if is_for(one, self.exchange.request, client)])
 
     # From the exchange ---------------------------------------------------------------------------------------------
 
@@ -73,7 +84,7 @@ cdef class Lane(Pace):
         return True
 
     cdef bint holds(self) noexcept:
-        return len(self.held) > 0 or self.tail is not None
+        return self.held is not None or self.tail is not None
 
     cdef bint go_on(self) noexcept:
         self.is_blocked = False
@@ -84,13 +95,13 @@ cdef class Lane(Pace):
 
     cdef void end(self) noexcept:
         """Whatever is still kept is dropped, and what was taken for it is given back."""
-        cdef int64_t now = now_ns()
         if self.exchange is None:
             return
-        self.blame(NOBODY, now)
-        self.give_back(len(self.limits), self.granted, now)
+        if self.holds():
+            self.blame(NOBODY, now_ns())
+            self.give_back(self.count, self.granted, now_ns())
         self.stop_timer()
-        self.exchange, self.held, self.tail, self.is_ending = None, [], None, False
+        self.exchange, self.held, self.tail, self.is_ending = None, None, None, False
 
     # Letting go ----------------------------------------------------------------------------------------------------
 
@@ -111,13 +122,13 @@ cdef class Lane(Pace):
             if self.is_stuck():
                 self.blame(NOBODY, now_ns())
                 return
-            if not self.held:
+            if self.held is None:
                 data, self.tail = bytes(self.tail), None
-                self.held.append((data, 0, len(data)))
+                self.held = [(data, 0, len(data))]
             data, at, size = self.held[0]
             n = self.allowed(size, now_ns())
             if n == size:
-                self.held.pop(0)
+                self.held = self.held[1:] or None
             elif n:
                 self.held[0] = (data, at + n, size - n)
             if n:
@@ -149,6 +160,8 @@ cdef class Lane(Pace):
                 self.tail = bytearray()
             self.tail += data[at:at + size]
             return
+        if self.held is None:
+            self.held = []
         if self.tail is not None:
             self.held.append((bytes(self.tail), 0, len(self.tail)))
             self.tail = None
@@ -191,9 +204,8 @@ cdef class Lane(Pace):
         """Take so much of all limits, and wait for the slowest; below 0: one has nothing to give, so none is charged."""
         cdef MetricCells* cells = self.exchange.process.cells
         cdef int64_t wait, longest = 0
-        cdef int slowest = NOBODY
-        cdef Py_ssize_t i
-        for i in range(len(self.limits)):
+        cdef int i, slowest = NOBODY
+        for i in range(self.count):
             limit = <Bandwidth>self.limits[i]
             wait = limit.reserve(&self.accounts[i], now, size, cells)
             if limit.is_dry:
@@ -201,17 +213,17 @@ cdef class Lane(Pace):
                 continue
             if wait < 0:
                 self.give_back(i, size, now)
-                self.blame(<int>i, now)
+                self.blame(i, now)
                 return wait
             if wait > longest:
-                longest, slowest = wait, <int>i
+                longest, slowest = wait, i
         if slowest != NOBODY:
             self.blame(slowest, now)
         return longest
 
-    cdef void give_back(self, Py_ssize_t first, int64_t size, int64_t now) noexcept:
+    cdef void give_back(self, int first, int64_t size, int64_t now) noexcept:
         """To the first so many limits."""
-        cdef Py_ssize_t i
+        cdef int i
         for i in range(first if size else 0):
             (<Bandwidth>self.limits[i]).give_back(&self.accounts[i], now, size)
 
@@ -332,24 +344,13 @@ cdef class BandwidthPlan(PacePlan):
             asking.upload = self.lane(Upload.__new__(Upload), asking, self.up)
 
     cdef Lane lane(self, Lane lane, Exchange exchange, tuple limits):
-        cdef Account account
-        cdef Allowance own
         cdef Hop client
         client.ip.bits = 0
         if self.needs_client:
             read_client(exchange, &client)
-        for limit in limits:
-            if not (<Bandwidth>limit).find(exchange.request, &client.ip, &account):
-                continue
-            if (<Bandwidth>limit).keyed is None:
-                own = allowance_of(exchange.client, limit)
-                lane.allowances.append(own)
-                account.full_at = &own.full_at
-            lane.add(limit, &account)
-        if not lane.limits:
-            return None
         lane.exchange, lane.wheel = exchange, exchange.process.wheel
-        return lane
+        lane.find_accounts(limits, &client.ip)
+        return lane if lane.count else None
 
     cdef void leave(self, object exchange) noexcept:
         cdef Exchange leaving = <Exchange>exchange
@@ -357,6 +358,11 @@ cdef class BandwidthPlan(PacePlan):
             leaving.download.end()
         if leaving.upload is not None:
             leaving.upload.end()
+
+
+cdef bint is_for(Bandwidth limit, Head request, const Ip* client) noexcept:
+    cdef Account account
+    return limit.find(request, client, &account)
 
 
 cdef Allowance allowance_of(End client, Bandwidth limit):

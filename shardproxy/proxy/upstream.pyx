@@ -214,6 +214,8 @@ cdef class Upstream(Connection):
         if self.is_paused and self.transport is not None and self.state != CLOSED:
             self.is_paused = False
             self.transport.resume_reading()
+            if self.state == READ_BODY and self.exchange is not None:   # it could not be heard until now
+                self.set_deadline(self.wheel.now_ns + self.exchange.idle_ns)
 
     cdef void reset(self, int fault) noexcept:
         """The exchange has given up.  An attempt that is still connecting goes on, for the pool."""

@@ -52,9 +52,7 @@ class BandwidthBuilder:
         )
 
 
-def table_of(
-    segment: Segment, slots: Slots, limit: schema.BandwidthLimit, direction: str, rate: int
-) -> KeyedBuckets:
+def table_of(segment: Segment, slots: Slots, limit: schema.BandwidthLimit, direction: str, rate: int) -> KeyedBuckets:
     """Its tokens are KiB, so that a tick of it is a byte."""
     slot = slots.table(names.bandwidth_keys(limit.name, direction, rate))
     burst = -(-burst_bytes(limit, rate) // KIB)

@@ -10,6 +10,8 @@ import asyncio
 import contextlib
 import hashlib
 import http.client
+import os
+import signal
 import socket
 import time
 from collections.abc import Iterator
@@ -325,6 +327,31 @@ def test_stats_tell_what_was_held_back_and_for_how_long(running: Proxy) -> None:
     assert passed == MIB
     assert MIB / 2 < held < MIB
     assert 0.5 < waited < SLOWEST
+
+
+def test_a_reload_changes_the_rate_of_what_comes_then_and_cuts_nothing(tmp_path: Path) -> None:
+    with scripted_origin(origin) as address, proxy(tmp_path, CONFIGURATION.replace("ORIGIN", address)) as started:
+        file = next(tmp_path.glob("proxy-*.yaml"))
+        with ThreadPoolExecutor(1) as pool:
+            former = pool.submit(download, started, f"/connection/length/{2 * MIB}")
+            eventually(lambda: any(waiting(started)), "it to be held back")
+            file.write_text(file.read_text().replace("down: 1MiB/s", "down: 100MiB/s"))
+            started.process.send_signal(signal.SIGHUP)
+            eventually(lambda: started.stats()["version"] == 2, "the change over")
+            assert download(started, f"/connection/length/{2 * MIB}").seconds < 1
+            got = former.result(PATIENCE_S)
+        assert got.content == body(2 * MIB)
+        assert excess(got.arrivals, RATE, BURST) <= 0
+
+
+def test_a_worker_that_is_killed_while_it_holds_back_leaves_nothing_behind(tmp_path: Path) -> None:
+    with scripted_origin(origin) as address, proxy(tmp_path, CONFIGURATION.replace("ORIGIN", address)) as started:
+        with small_window(started, f"/slow/length/{MIB}"):
+            eventually(lambda: any(waiting(started)), "it to be held back")
+            [busy] = [worker["pid"] for worker in started.stats()["workers"] if worker["active"]]
+            os.kill(busy, signal.SIGKILL)
+            eventually(lambda: not any(waiting(started)), "its flows forgotten")
+        assert download(started, f"/connection/length/{64 * KIB}").content == body(64 * KIB)
 
 
 def test_the_example_works(tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from rich.console import Console
 from rich.table import Table
 
-from shardproxy.config.forms import write_rate
-from shardproxy.controller.stats import HealthStats, LastOperation, Stats, Times, WorkerStats
+from shardproxy.config.forms import write_byte_rate, write_rate
+from shardproxy.controller.stats import HealthStats, LastOperation, RateLimitStats, Stats, Times, WorkerStats
 
 # Of a pipe or a file, where nothing says how wide a line may be.
 _WIDTH_ELSEWHERE = 160
@@ -20,7 +20,8 @@ def show(stats: Stats, console: Console | None = None) -> None:
     """Print all of it."""
     out = console or _console()
     out.print(_headline(stats))
-    for table in (_workers(stats), _listeners(stats), _endpoints(stats), _rate_limits(stats)):
+    for part in (_workers, _listeners, _endpoints, _rate_limits, _bandwidth_limits):
+        table = part(stats)
         if table.row_count:
             out.print(table)
     if stats.last_operation is not None:
@@ -102,8 +103,24 @@ def _health(health: HealthStats) -> str:
 def _rate_limits(stats: Stats) -> Table:
     table = _table("rate limit", "rate", "tokens", "admitted", "refused")
     for name, each in stats.rate_limits.items():
-        left = f"{each.tokens:.0f} of {each.burst}"
-        table.add_row(name, write_rate(each.rate), left, str(each.admitted), str(each.refused))
+        table.add_row(name, write_rate(each.rate), _left(each), str(each.admitted), str(each.refused))
+    return table
+
+
+def _left(limit: RateLimitStats) -> str:
+    """`7 of 7`; of a limit that is kept by key, for how many keys there are buckets that are not full."""
+    if limit.tokens is None:
+        return f"{limit.keys.occupied} keys" if limit.keys is not None else ""
+    return f"{limit.tokens:.0f} of {limit.burst}"
+
+
+def _bandwidth_limits(stats: Stats) -> Table:
+    table = _table("bandwidth limit", "way", "rate", "passed", "held back", "waiting")
+    for name, limit in stats.bandwidth_limits.items():
+        for way, each in (("down", limit.down), ("up", limit.up)):
+            if each is not None:
+                amounts = (f"{count / MIB:.1f} MiB" for count in (each.passed_bytes, each.held_bytes))
+                table.add_row(name, way, write_byte_rate(each.rate), *amounts, str(each.waiting))
     return table
 
 

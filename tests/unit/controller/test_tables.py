@@ -6,9 +6,10 @@ import re
 import time
 
 import pytest
+from msgspec.structs import replace
 from rich.console import Console
 
-from shardproxy.config.schema import Config
+from shardproxy.config.schema import BandwidthLimit, Config, LimitKey, RateLimit
 from shardproxy.controller.admin.tables import duration, show
 from shardproxy.controller.reading import read
 from shardproxy.controller.reasons import Reason, Why
@@ -19,6 +20,7 @@ from shardproxy.shm.metrics import Metrics
 from shardproxy.shm.rows import Kind, Rows
 from shardproxy.shm.segment import Segment
 from shardproxy.shm.slots import Slots
+from shardproxy.supervisor.catalog import assign
 
 
 def shown(segment: Segment, slots: Slots, config: Config) -> str:
@@ -38,6 +40,19 @@ def test_everything_that_is_counted_has_its_line(segment: Segment, slots: Slots,
     text = shown(segment, slots, config)
     for word in ("pid 4712", "starting", "web", "127.0.0.1:8080", "127.0.0.1:9001", "127.0.0.1:9002", "few", "7 of 7"):
         assert word in text
+
+
+def test_limits_by_key_and_of_bandwidth_have_their_lines(segment: Segment, config: Config) -> None:
+    keyed = RateLimit(name="keyed", rate=2.0, key=LimitKey(address="client_ip"), keys=1024)
+    wide = BandwidthLimit(name="wide", down=1 << 20, up=1 << 10, per_connection=True)
+    config = replace(config, rate_limits=(*config.rate_limits, keyed), bandwidth_limits=(wide,))
+    slots = Slots(segment.capacities)
+    assign(config, slots)
+    Metrics(segment, 2).count(slots.counter(names.bandwidth_passed("wide", "down")), 3 << 20)
+    text = shown(segment, slots, config)
+    assert re.search(r"keyed +2/s +0 keys +0 +0", text)
+    assert re.search(r"wide +down +1MiB/s +3\.0 MiB +0\.0 MiB +0", text)
+    assert re.search(r"wide +up +1KiB/s +0\.0 MiB", text)
 
 
 def test_a_worker_says_what_it_costs(segment: Segment, slots: Slots, config: Config) -> None:
