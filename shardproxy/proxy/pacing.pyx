@@ -69,7 +69,7 @@ cdef class Lane(Pace):
             if self.is_stuck():
                 self.let_go()
             else:
-                self.set_deadline(self.due_ns - TICK_NS)
+                self.set_deadline(self.due_ns - 2 * TICK_NS)
         else:
             self.keep(data, at, size)
         source = self.source()
@@ -134,7 +134,7 @@ cdef class Lane(Pace):
             if n:
                 self.let_through(data, at, n)
             if n < size and self.exchange is not None:
-                self.set_deadline(self.due_ns - TICK_NS)    # timers are late: the next tick may be the one
+                self.set_deadline(self.due_ns - 2 * TICK_NS)    # timers are late: the next tick may be the one
                 return
         if self.exchange is not None:
             self.drained()

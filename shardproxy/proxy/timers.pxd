@@ -3,7 +3,7 @@
 from libc.stdint cimport int64_t, uint32_t
 
 cdef enum:
-    TICK_NS = 50_000_000        # timeouts are late by this at most
+    TICK_NS = 50_000_000        # timeouts are late by two of these at most, and never early
     WHEEL_SLOTS = 512           # one turn: 25.6 s; timers further ahead go round again
 
 cdef struct Timer:
@@ -19,7 +19,9 @@ cdef class Timed:
 
     cdef void timed_out(self) noexcept
     cdef inline void set_deadline(self, int64_t deadline) noexcept:
-        """Call timed_out() once `deadline` is past; 0 = never."""
+        """Call timed_out() once `deadline`, reckoned from wheel.now_ns, is past; 0 = never."""
+        if deadline:
+            deadline += TICK_NS     # what the wheel takes for now may be that old
         self.timer.deadline = deadline
         if deadline and (self.timer.next == NULL or deadline // TICK_NS < self.timer.tick - 1):
             self.wheel.link(&self.timer, deadline)
