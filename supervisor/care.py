@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import Protocol
 
 from shardproxy.control.channel import ChannelError, PeerGone
-from shardproxy.control.messages import Drain, Drained, Message, Ready, Stop
+from shardproxy.control.messages import Drain, Drained, Message, Ready, Reopen, Stop
 from shardproxy.control.seat import Seat
 from shardproxy.shm.rows import State
 from shardproxy.supervisor import children
@@ -106,6 +106,13 @@ class Care:
         if post.child is not None:
             self.tell(post, Stop())
             condemn(post.child, now_ns + STOP_GRACE_NS, "it was told to stop and has not")
+
+    def reopen_logs(self) -> None:
+        """All workers write their access logs to the files that have the names now."""
+        logger.info("the access logs are opened anew")
+        for post, _ in self._home.filled():
+            if post.kind == "worker":
+                self.tell(post, Reopen())
 
     def watch_over(self, post: Post, child: Child) -> None:
         """From now on `child`, which fills `post`, is listened to."""

@@ -220,8 +220,8 @@ class Supervisor:
 
     def _act(self, mark: signal.Signals) -> None:
         action, phase = TABLE[mark], self._home.phase
-        if action is Action.REFUSE:
-            logger.warning("%s is not supported by this version and ignored", mark.name)
+        if action is Action.REOPEN:
+            self._care.reopen_logs()
         elif action in WISHES:
             self._operations.ask(Request(WISHES[action]))
         elif action in STEPS:

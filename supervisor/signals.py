@@ -33,8 +33,8 @@ class Action(Enum):
     """One worker more."""
     FEWER = auto()
     """One worker fewer."""
-    REFUSE = auto()
-    """Not in this version: say so in the log and go on."""
+    REOPEN = auto()
+    """Open the access logs anew, which somebody has moved away."""
 
 
 TABLE: dict[signal.Signals, Action] = {
@@ -43,7 +43,7 @@ TABLE: dict[signal.Signals, Action] = {
     signal.SIGQUIT: Action.STOP,
     signal.SIGCHLD: Action.LOOK,
     signal.SIGHUP: Action.RELOAD,
-    signal.SIGUSR1: Action.REFUSE,
+    signal.SIGUSR1: Action.REOPEN,
     signal.SIGUSR2: Action.RESTART,
     signal.SIGTTIN: Action.MORE,
     signal.SIGTTOU: Action.FEWER,

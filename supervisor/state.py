@@ -17,7 +17,7 @@ from shardproxy.control.channel import Channel
 from shardproxy.control.seat import SeatKind
 from shardproxy.shm.rows import Kind, State
 from shardproxy.shm.slots import Slots
-from shardproxy.supervisor import catalog
+from shardproxy.supervisor import catalog, log_directories
 from shardproxy.supervisor.backoff import Backoff
 from shardproxy.supervisor.memory import SUPERVISOR_ROW, Memory
 from shardproxy.supervisor.privileges import Identity
@@ -112,6 +112,7 @@ class Household:
         """
         if config.user:
             Identity.find(config.user)  # before anything is bound
+        log_directories.look_for(config)
         memory, slots = revive(found.memory, config) or _new_memory(config)
         try:
             sockets = Sockets(config, worker_count(config), found.sockets, found.lent)

@@ -10,6 +10,7 @@ from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta
 
+from shardproxy.config.access_log import AccessLog as AccessLog
 from shardproxy.config.adaptive import Adaptive as Adaptive
 from shardproxy.config.bandwidth import BandwidthLimit as BandwidthLimit
 from shardproxy.config.clusters import Cluster as Cluster
@@ -72,7 +73,7 @@ class Timeouts(Words, frozen=True, kw_only=True):
 class Listener(Words, frozen=True, kw_only=True):
     """An address that clients connect to, and its routes."""
 
-    later: ClassVar[frozenset[str]] = frozenset({"access_log", "tls", "filters"})
+    later: ClassVar[frozenset[str]] = frozenset({"tls", "filters"})
 
     bind: Annotated[Bind, says("Where to listen.")]
     name: Annotated[ListenerName, says("What statistics and logs call it.", otherwise="its address")] = ""
@@ -120,6 +121,7 @@ class Listener(Words, frozen=True, kw_only=True):
             otherwise="no such field",
         ),
     ] = None
+    access_log: Annotated[AccessLog | None, says("A line for every request.", otherwise="none is written")] = None
     max_body: Annotated[Size | None, says("The largest request body; more is answered with 413.")] = None
     timeouts: Annotated[Timeouts, says("How long to wait for clients.")] = Timeouts()
     max_head: Annotated[

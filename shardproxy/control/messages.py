@@ -11,6 +11,7 @@
         |  Drain(deadline_ns)  ---------->
         |  <------------------------------  Released
         |  <------------------------------  Drained(cut), then the child exits
+        |  Reopen  ---------------------->
         |  Stop  ------------------------>
 
 A message is one packet, encoded as msgpack with its name as the tag.  Times are CLOCK_MONOTONIC nanoseconds, which all
@@ -43,6 +44,10 @@ class Drain(msgspec.Struct, frozen=True, tag=True):
 
 class Stop(msgspec.Struct, frozen=True, tag=True):
     """Supervisor to child: exit at once, whatever is running."""
+
+
+class Reopen(msgspec.Struct, frozen=True, tag=True):
+    """Supervisor to worker: open the access logs anew, somebody has moved them away."""
 
 
 class Drained(msgspec.Struct, frozen=True, tag=True):
@@ -121,7 +126,20 @@ class Answer(msgspec.Struct, frozen=True, tag=True):
 
 
 Message = (
-    Ready | Drain | Stop | Drained | Released | Prepare | Prepared | Refused | Commit | Abort | Applied | Ask | Answer
+    Ready
+    | Drain
+    | Stop
+    | Reopen
+    | Drained
+    | Released
+    | Prepare
+    | Prepared
+    | Refused
+    | Commit
+    | Abort
+    | Applied
+    | Ask
+    | Answer
 )
 
 _encoder = msgspec.msgpack.Encoder()

@@ -275,6 +275,8 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
     """To clients."""
     client_aborts: int
     """Clients that left before their response was complete."""
+    access_log_dropped: int
+    """Lines of access logs that were left out, since their file did not take them in time."""
     faults: dict[str, int]
     """Exchanges that ended with a fault, by kind."""
     listeners: dict[str, ListenerStats]

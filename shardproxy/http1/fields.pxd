@@ -38,6 +38,7 @@ cdef class Fields:
     cdef bint says_close, says_keep_alive, says_upgrade, wants_trailers
 
     cdef const Field* find(self, FieldKind kind) noexcept
+    cdef const Field* find_named(self, text name, Py_ssize_t n) noexcept
     cdef void pass_on(self, FieldKind kind) noexcept
     cdef void drop(self, FieldKind kind) noexcept
     cdef void drop_named(self, text name, Py_ssize_t n) noexcept

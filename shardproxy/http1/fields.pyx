@@ -45,6 +45,15 @@ cdef class Fields:
             if self.fields[i].kind == <int>kind:
                 self.fields[i].hop = True
 
+    # hot
+    cdef const Field* find_named(self, text name, Py_ssize_t n) noexcept:
+        """The first field of that name, which is in lower case; or NULL.  Cost: a look at each field."""
+        cdef uint32_t i
+        for i in range(self.count):
+            if self.fields[i].name_len == n and sp_same(self.base + self.fields[i].name, name, n):
+                return &self.fields[i]
+        return NULL
+
     cdef void drop_named(self, text name, Py_ssize_t n) noexcept:
         """As `drop`, by name in lower case."""
         cdef uint32_t i

@@ -109,6 +109,7 @@ cdef class RouteAction(Action):
         if self.response_edits is not None:
             head += self.response_edits.lines(exchange, self.local.status)
         exchange.is_answered = True
+        exchange.status = self.local.status
         count(exchange.process.cells, exchange.process.slots.responses[min(self.local.status // 100, 5)], 1)
         exchange.client.answer(head, self.local.body)
         exchange.finish(Fault.OK)

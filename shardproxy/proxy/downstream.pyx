@@ -231,6 +231,8 @@ cdef class Downstream(Client):
     cdef void refuse(self, int fault) noexcept:
         """A fault before there is an exchange: answer it and close."""
         count(self.process.cells, self.process.slots.faults[fault], 1)
+        if self.listener.journal is not None:
+            self.listener.journal.note_refusal(self.peer, fault)
         self.input = self.partial = None
         self.keep_alive = False
         self.reply(fault, 0)

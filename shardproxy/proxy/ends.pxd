@@ -34,6 +34,7 @@ cdef class End(Receiver):
 
 # Where an exchange gets the end of its endpoint from.
 cdef class Source:
+    cdef readonly bytes label                           # the endpoint's address, for logs
     # an end that is ready, or None: then exchange.origin_ready() or exchange.origin_failed() follows later
     cdef End take(self, object exchange)
     cdef void give_back(self, End end) noexcept         # its exchange is over, it can take another
@@ -45,6 +46,7 @@ cdef class Source:
 
 # What a route with `retry` gives to an exchange: it decides whether a try was the last one, and makes the next.
 cdef class Retrier:
+    cdef int tries                                      # retries so far
     cdef uint64_t tried                                 # endpoints, a bit for each of the first 64
     cdef void keep(self, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept   # this of the body goes out now
     cdef void request_ended(self) noexcept
@@ -107,6 +109,11 @@ cdef class Pace(Timed):
 cdef class PacePlan:
     cdef void begin(self, object exchange) noexcept
     cdef void leave(self, object exchange) noexcept     # the exchange is over
+
+# Who writes down what has happened: each exchange that is over, and each connection that was refused before one began.
+cdef class Journal(Timed):
+    cdef void note(self, object exchange, int fault) noexcept
+    cdef void note_refusal(self, bytes peer, int fault) noexcept
 
 # What a route does besides sending requests to its cluster as they are.
 cdef class Action:

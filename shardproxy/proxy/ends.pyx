@@ -182,6 +182,14 @@ cdef class PacePlan:
         pass
 
 
+cdef class Journal(Timed):
+    cdef void note(self, object exchange, int fault) noexcept:
+        pass
+
+    cdef void note_refusal(self, bytes peer, int fault) noexcept:
+        pass
+
+
 cdef class Action:
     cdef bint begin(self, object exchange) noexcept:
         return True

@@ -42,7 +42,9 @@ cdef class Exchange:
     cdef list held                  # body pieces that came while connecting
     cdef int64_t started_ns
     cdef int64_t sent_ns
-    cdef int64_t response_bytes     # of the body, so far
+    cdef int status                 # that went to the client; 0 = none, or that of the fault
+    cdef int64_t request_bytes      # of the body, so far
+    cdef int64_t response_bytes
     cdef object delayed             # what holds a request that its route's gate lets through later, or None
     cdef bytes request_lines        # what additions.lines points into, or None
     cdef bytes reply_lines          # fields of our own reply beside the usual ones, or None

@@ -132,6 +132,7 @@ cdef class Exchange:
     cdef void request_body(self, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept:
         if self.upload is not None and self.upload.hold(data, at, size):
             return
+        self.request_bytes += size
         if self.copy is not None:
             self.copy.keep(data, at, size)
         if self.origin is not None:
@@ -220,6 +221,7 @@ cdef class Exchange:
     cdef void open_tunnel(self) noexcept:
         self.sent_ns = now_ns()
         self.is_sent = self.is_answered = self.is_tunnel = True
+        self.status = 200
         self.idle_ns = self.listener.tunnel_idle_ns
         self.origin.open_tunnel()
         self.client.open_tunnel()
@@ -271,6 +273,7 @@ cdef class Exchange:
         if self.retrier is not None and self.retrier.after_head(head):
             return
         self.is_answered = True
+        self.status = head.status
         if self.route.action is not None:
             self.route.action.edit_response(self, head)
         if not self.is_shadow:
@@ -330,9 +333,8 @@ cdef class Exchange:
             self.refuse(fault, 0)
 
     cdef bint can_resend(self) noexcept:
-        """Once, on a fresh connection, if nothing of an answer was seen and sending twice does no harm (RFC 9110 §9.2.2).
-
-        STALE_CONNECTION is only said of one that had been idle, which the endpoint closed at the same moment."""
+        """Once, on a fresh connection, if sending twice does no harm (RFC 9110 §9.2.2).  STALE_CONNECTION is only said of
+        one that had been idle, which the endpoint closed at the same moment."""
         return (not self.is_resent and not self.is_answered and self.framing.kind == BODY_NONE
                 and is_idempotent(self.request.method))
 
@@ -374,10 +376,7 @@ cdef class Exchange:
         if self.route is not None and self.route.is_guarded:
             self.route.leave(self)
         give_head(self.request)
-        self.request = None
-        self.held = None
-        self.client = None
-        self.origin = None
+        self.request = self.held = self.client = self.origin = None
         if origin is not None:
             origin.release()
         if self.endpoint >= 0:
@@ -393,5 +392,9 @@ cdef class Exchange:
             observe_ns(process.cells, process.slots.request_time, now_ns() - self.started_ns)
         if self.is_sent:
             count(process.cells, self.cluster.slots[self.endpoint].requests, 1)
-        if fault != Fault.OK and not self.is_shadow:
+        if self.is_shadow:
+            return
+        if fault != Fault.OK:
             count(process.cells, process.slots.faults[fault], 1)
+        if self.listener.journal is not None and not self.is_second:
+            self.listener.journal.note(self, fault)

@@ -13,7 +13,7 @@ cdef class EndpointPool(Source):
                  max_requests, int connections, int cluster_connections, max_connections, endpoint_max_connections=None,
                  int proxy_version=0):
         self.process = process
-        self.address = address
+        self.address, self.label = address, str(address).encode()
         self.connect_timeout_ns = connect_timeout_ns
         self.idle_ns = idle_ns
         self.proxy_version = proxy_version

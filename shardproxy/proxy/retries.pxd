@@ -45,7 +45,6 @@ cdef class Retries(Retrier):
     cdef RetryBudget budget
     cdef object exchange        # None when it is over
     cdef object handle          # of the loop's timer: of the back-off, then of the connection attempt
-    cdef int tries              # retries so far
     cdef int64_t deadline_ns    # of all tries; 0 = the request is not complete yet
     cdef bytearray kept         # the body as far as it was sent
     cdef bint is_last           # there will be no further try

@@ -9,7 +9,7 @@ from shardproxy.http1.head cimport HeadLimits
 from shardproxy.http1.paths cimport PathRules
 from shardproxy.routing.conditions cimport Conditions
 from shardproxy.routing.table cimport Table
-from .ends cimport Action, Gate, Hashing, HedgePlan, PacePlan, RetryPlan, Source, WaitingRoom
+from .ends cimport Action, Gate, Hashing, HedgePlan, Journal, PacePlan, RetryPlan, Source, WaitingRoom
 
 cdef enum:
     UNLIMITED = -1
@@ -23,6 +23,7 @@ cdef struct EndpointSlots:
 
 cdef class ClusterRuntime:
     cdef readonly str name
+    cdef bytes label            # the name, for logs
     cdef Cluster balancing
     cdef readonly list sources  # of Source, by endpoint
     cdef EndpointSlots* slots
@@ -75,5 +76,6 @@ cdef class ListenerRuntime:
     cdef bytes client_field_lower
     cdef int accepted           # counter
     cdef public bint is_leaving # its connections are to end: each response says so
+    cdef Journal journal        # its access log, or None
     cdef bytes via              # a field line, or empty
     cdef bytes scheme

@@ -4,6 +4,7 @@ from typing import NamedTuple
 from shardproxy.balancing.cluster import Cluster
 from shardproxy.balancing.runs import Runs
 from shardproxy.http1.forwarding import TrustedProxies
+from shardproxy.proxy.access import AccessLog
 from shardproxy.proxy.actions import RouteAction
 from shardproxy.proxy.admission import LimitGate
 from shardproxy.proxy.hashing import HashPolicy
@@ -103,4 +104,5 @@ class ListenerRuntime:
         trusted: TrustedProxies | None = None,
         forwarded: bool = False,
         client_field: bytes = b"",
+        journal: AccessLog | None = None,
     ) -> None: ...

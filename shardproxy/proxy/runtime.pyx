@@ -19,7 +19,7 @@ cdef class ClusterRuntime:
     def __cinit__(self, str name not None, Cluster balancing not None, sources, metrics, WaitingRoom queue=None,
                   int64_t queue_max=0, int64_t queue_timeout_ns=0, Runs runs=None):
         cdef int i
-        self.name = name
+        self.name, self.label = name, name.encode()
         self.balancing = balancing
         self.sources = list(sources)
         self.queue = queue
@@ -87,7 +87,7 @@ cdef class ListenerRuntime:
                  str escaped_slashes not None,
                  int connections, max_connections, bint waits_when_full, int accepted, bytes via not None, bytes scheme not None,
                  max_connections_per_client=None, bint proxy_protocol=False, TrustedProxies trusted=None,
-                 bint forwarded=False, bytes client_field not None=b""):
+                 bint forwarded=False, bytes client_field not None=b"", Journal journal=None):
         self.name = name
         self.table = table
         self.routes = list(routes)
@@ -115,6 +115,7 @@ cdef class ListenerRuntime:
         self.accepted = accepted
         self.via = via
         self.scheme = scheme
+        self.journal = journal
 
     @property
     def max_connections(self):

@@ -17,6 +17,7 @@ RESPONSES_5XX = 'responses{class="5xx"}'
 BYTES_IN = "bytes_in"  # counters: bytes from and to clients
 BYTES_OUT = "bytes_out"
 REQUEST_TIME = "request_time"  # histogram, ns: first byte of the head to last byte of the response
+ACCESS_LOG_DROPPED = "access_log_dropped"  # counter: lines left out, since their file did not take them in time
 CLIENT_ABORTS = "client_aborts"  # counter: clients that left before their response was complete
 
 

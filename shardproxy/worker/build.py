@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from shardproxy.config import schema
 from shardproxy.http1.forwarding import TrustedProxies
+from shardproxy.proxy.access import AccessLog
 from shardproxy.proxy.runtime import ListenerRuntime
 from shardproxy.routing.compile import compile_routes
 from shardproxy.shm import names
@@ -68,9 +69,19 @@ class SnapshotBuilder:
             client_field=(listener.client_address_field or "").encode(),
             waits_when_full=listener.on_full == "wait",
             accepted=slots.counter(names.listener_accepted(listener.name)),
+            journal=self.journal(listener),
             via=f"Via: 1.1 {listener.via}\r\n".encode() if listener.via else b"",
             scheme=b"http",
         )
+
+    def journal(self, listener: schema.Listener) -> AccessLog | None:
+        """Raises `OSError` when its file cannot be opened."""
+        wanted = listener.access_log
+        if wanted is None:
+            return None
+        dropped = self.slots.counter(names.ACCESS_LOG_DROPPED)
+        file = self.site.logs.file(wanted.path)
+        return AccessLog(self.site.process, file, wanted.format, listener.name, wanted.flush, dropped)
 
 
 def trusted_proxies(listener: schema.Listener) -> TrustedProxies | None:

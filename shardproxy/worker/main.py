@@ -75,6 +75,7 @@ class Worker:
         await self._service.stop_caring()
         if not self._orders.is_stopped:
             self._tell(Drained(await self._drain()))
+        self._service.flush_logs()
 
     def _tick(self) -> None:
         """Timeouts, the date, and the sign of life that the supervisor's watchdog looks for."""

@@ -10,7 +10,18 @@ import time
 from collections.abc import Callable
 
 from shardproxy.control.channel import PeerGone
-from shardproxy.control.messages import Abort, Applied, Commit, Drain, Message, Prepare, Prepared, Refused, Stop
+from shardproxy.control.messages import (
+    Abort,
+    Applied,
+    Commit,
+    Drain,
+    Message,
+    Prepare,
+    Prepared,
+    Refused,
+    Reopen,
+    Stop,
+)
 from shardproxy.control.plan import Plan, UnreadablePlan
 from shardproxy.control.seat import Seat
 from shardproxy.observe import log
@@ -62,6 +73,8 @@ class Orders:
                 self._service.abort()
             case Drain():
                 self._leave(message)
+            case Reopen():
+                self._service.reopen_logs()
             case Stop():
                 self.is_stopped = True
                 self.to_leave.set()
@@ -80,7 +93,7 @@ class Orders:
         except Exception as error:
             for sock in sockets.values():
                 sock.close()
-            if not isinstance(error, UnreadablePlan):
+            if not isinstance(error, UnreadablePlan | OSError):
                 logger.exception("%s cannot build configuration %d", self._seat.name, message.version)
             self.tell(Refused(message.version, f"{self._seat.name}: {error}"))
         else:

@@ -13,6 +13,7 @@ from shardproxy.shm.segment import Segment
 from shardproxy.shm.slots import Slots
 from shardproxy.shm.waiters import Waiters
 from shardproxy.worker.build import build
+from shardproxy.worker.log_files import LogFiles
 from shardproxy.worker.snapshot import Worksite
 
 _ROW = 1
@@ -24,6 +25,7 @@ def rehearse(config: Config, segment: Segment, slots: Slots) -> None:
     try:
         gauges, metrics = Gauges(segment, _ROW), Metrics(segment, _ROW)
         process = Process(loop, gauges, Addresses(segment, _ROW), metrics, slots.counter, slots.histogram)
-        build(Worksite(process, segment, gauges, metrics, Waiters(segment, _ROW)), config, slots)
+        waiters, logs = Waiters(segment, _ROW), LogFiles(is_rehearsal=True)
+        build(Worksite(process, segment, gauges, metrics, waiters, logs=logs), config, slots)
     finally:
         loop.close()

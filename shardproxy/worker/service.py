@@ -85,6 +85,12 @@ class Service:
             if client.listener_name in listeners:
                 client.move_to(listeners[client.listener_name])
 
+    def reopen_logs(self) -> None:
+        self._site.logs.reopen()
+
+    def flush_logs(self) -> None:
+        self._site.logs.flush()
+
     async def stop_caring(self) -> None:
         """Nothing is done because of overload any more."""
         await self._overload.follow(None, self._rules[1])

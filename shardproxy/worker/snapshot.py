@@ -13,6 +13,7 @@ from shardproxy.shm.gauges import Gauges
 from shardproxy.shm.metrics import Metrics
 from shardproxy.shm.segment import Segment
 from shardproxy.shm.waiters import Waiters
+from shardproxy.worker.log_files import LogFiles
 
 # What a pool depends on: two configurations that agree on it share the pool, and its connections stay warm.
 PoolKey = tuple[str, str, int, schema.Keepalive, int | None, int | None, str | None]
@@ -42,3 +43,4 @@ class Worksite:
     metrics: Metrics
     waiters: Waiters
     queues: dict[str, Queue] = field(default_factory=dict)
+    logs: LogFiles = field(default_factory=LogFiles)
