@@ -1,7 +1,7 @@
 """The configuration of each program, all asked for the same service.
 
-One worker, least connection over the origin's ports, keep-alive on both sides, `X-Forwarded-For` added, no access
-log. Where a program's default would make it look bad for no reason of principle it is tuned in its favour, and the
+One worker, least connection over the origin's ports, keep-alive on both sides, `X-Forwarded-For` added; a site that is
+`full` has an access log in JSON, a rate limit that is never hit, and a request id besides (`full.py`). Where a program's default would make it look bad for no reason of principle it is tuned in its favour, and the
 reason stands beside the line; `nginx_stock` and `haproxy_stock` have the buffers their makers ship instead. Every
 function is pure: a Site in, text out.
 """
@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
+from loadtests import full
 
 BODY_1K_BYTES = 1024
 BODY_1M_BYTES = 1024 * 1024
@@ -37,6 +39,7 @@ class Site:
     directory: Path
     workers: int = 1
     zone: bool = False
+    is_full: bool = False
 
 
 def _nginx_main(directory: Path, workers: int = 1) -> str:
@@ -51,13 +54,13 @@ events {{ worker_connections 8192; }}
 """
 
 
-def _nginx_http(directory: Path) -> str:
+def _nginx_http(directory: Path, log: str = "access_log off;") -> str:
     kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     temporary = "\n".join(f"    {kind}_temp_path {directory}/{kind};" for kind in kinds)
     # Beyond the defaults: never end a keep-alive connection for having served 1 000 requests, and take a request
     # body in one buffer instead of writing it to a temporary file.
     return f"""
-    access_log off;
+    {log}
     keepalive_requests 100000000;
     client_body_buffer_size 64k;
 {temporary}
@@ -116,8 +119,9 @@ def _nginx(site: Site, buffers: str) -> str:
     servers = "\n".join(f"        server 127.0.0.1:{port};" for port in site.origins)
     reuse_port = "reuseport " if site.workers > 1 else ""  # otherwise the first worker that wakes takes most
     routes = "\n".join(f"        location {prefix} {{ proxy_pass http://origin; }}" for prefix in site.routes)
+    log, limit = (full.nginx_http(site.directory), full.NGINX_SERVER) if site.is_full else ("access_log off;", "")
     return f"""{_nginx_main(site.directory, site.workers)}
-http {{{_nginx_http(site.directory)}
+http {{{_nginx_http(site.directory, log)}
     upstream origin {{
         {"zone origin 256k;" if site.zone else ""}
         least_conn;
@@ -130,7 +134,7 @@ http {{{_nginx_http(site.directory)}
         proxy_http_version 1.1;
         proxy_set_header Connection "";
         proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
-{buffers}
+{buffers}{limit}
 {routes}
     }}
 }}
@@ -166,6 +170,7 @@ defaults
     {splicing}
 frontend web
     bind 127.0.0.1:{site.port}
+    {full.HAPROXY_FRONTEND if site.is_full else ""}
     {"default_backend origin" if site.routes == ("/",) else many}
 backend origin
     balance leastconn
@@ -180,7 +185,10 @@ def haproxy_map(site: Site) -> str:
 
 def shardproxy(site: Site) -> str:
     """shardproxy, with every default feature on. A short drain so that the benchmark ends quickly."""
-    return yaml.safe_dump(_shardproxy(site), sort_keys=False)
+    document = _shardproxy(site)
+    if site.is_full:
+        full.complete_shardproxy(document, site.directory)
+    return yaml.safe_dump(document, sort_keys=False)
 
 
 def shardproxy_limit(site: Site) -> str:
@@ -195,9 +203,7 @@ def shardproxy_keyed(site: Site) -> str:
 
 def _limited(site: Site, key: dict[str, str]) -> str:
     document = _shardproxy(site)
-    document["rate_limits"] = [{"name": "never-hit", "rate": "400000/s", "burst": 400000, **key}]
-    for route in document["listeners"][0]["routes"]:
-        route["rate_limits"] = ["never-hit"]
+    full.limit_shardproxy(document, key)
     return yaml.safe_dump(document, sort_keys=False)
 
 
@@ -233,13 +239,15 @@ def _socket(port: int) -> dict[str, Any]:
 
 def _envoy_manager(site: Site) -> dict[str, Any]:
     routes = [{"match": {"prefix": prefix}, "route": {"cluster": "origin"}} for prefix in site.routes]
+    router = {"name": "envoy.filters.http.router", "typed_config": _typed("http.router.v3.Router")}
     return _typed(
         "network.http_connection_manager.v3.HttpConnectionManager",
         stat_prefix="web",
         codec_type="HTTP1",  # AUTO would look at the first bytes of each connection
         use_remote_address=True,  # this is what makes Envoy add X-Forwarded-For
         route_config={"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": routes}]},
-        http_filters=[{"name": "envoy.filters.http.router", "typed_config": _typed("http.router.v3.Router")}],
+        http_filters=[*(full.ENVOY_FILTERS if site.is_full else []), router],
+        access_log=full.envoy_logs(site.directory) if site.is_full else [],
     )
 
 

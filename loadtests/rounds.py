@@ -63,19 +63,21 @@ class Bench:
 
     def run(self) -> None:
         """All works. Those with the same setup share their running proxies; all are ended before the return."""
-        for number, ((routes, origins), works) in enumerate(groupby(self.plan.works, key=lambda work: work.setup)):
+        for number, (setup, works) in enumerate(groupby(self.plan.works, key=lambda work: work.setup)):
             with ExitStack() as stack:
-                targets = self._start(stack, self.plan.directory / f"setup{number}", routes, origins)
+                targets = self._start(stack, self.plan.directory / f"setup{number}", *setup)
                 for work in works:
                     self._rounds(work, self._able(work, targets))
 
-    def _start(self, stack: ExitStack, directory: Path, routes: tuple[str, ...], count: int) -> list[Target]:
+    def _start(
+        self, stack: ExitStack, directory: Path, routes: tuple[str, ...], count: int, is_full: bool
+    ) -> list[Target]:
         origins = tuple(free_ports(count))
         stack.enter_context(proxies.start_origin(origins, directory / "origin", self.plan.load.core))
         targets = [Target(DIRECT, origins[0])] if self.plan.with_direct else []
         for proxy in self.plan.proxies:
             port, admin_port = free_ports(2)
-            site = Site(port, admin_port, origins, routes, directory / proxy.name)
+            site = Site(port, admin_port, origins, routes, directory / proxy.name, is_full=is_full)
             try:
                 running = stack.enter_context(proxies.start(proxy, site, self.plan.core, _probe(routes)))
                 targets.append(Target(proxy.name, port, admin_port, running.pid))

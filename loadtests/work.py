@@ -30,7 +30,7 @@ class Work:
 
     `routes`: the prefixes the proxies are configured with. `path` is requested and must be answered with 200 and
     `length` bytes. `script` is Lua for wrk beyond a plain GET of `path`. `headers` are wrk's `-H`. `origins` is how
-    many endpoints the proxies balance over.
+    many endpoints the proxies balance over; `is_full`: with access log, rate limit and request id.
     """
 
     name: str
@@ -43,11 +43,12 @@ class Work:
     script: str = ""
     headers: tuple[str, ...] = field(default=())
     origins: int = 2
+    is_full: bool = False
 
     @property
-    def setup(self) -> tuple[tuple[str, ...], int]:
+    def setup(self) -> tuple[tuple[str, ...], int, bool]:
         """Works with the same can share their running proxies."""
-        return self.routes, self.origins
+        return self.routes, self.origins, self.is_full
 
     def fault(self, port: int) -> str | None:
         """Try one request against `port`: None when it is answered as it must be, else a plain sentence."""
@@ -131,6 +132,7 @@ WORKS: tuple[Work, ...] = (
         routes=_TEN_THOUSAND,
         script=_spread(_TEN_THOUSAND),
     ),
+    Work("full", "/1k", BODY_1K_BYTES, "GET of 1 KiB with JSON access log, rate limit and request id", is_full=True),
     Work("endpoints-100", "/1k", BODY_1K_BYTES, "GET of 1 KiB over 100 endpoints: the cost of a pick", origins=100),
 )
 
