@@ -1,9 +1,10 @@
 """The configuration of each program, all asked for the same service.
 
-One worker, least connection over the origin's ports, keep-alive on both sides, `X-Forwarded-For` added; a site that is
-`full` has an access log in JSON, a rate limit that is never hit, and a request id besides (`full.py`). Where a program's default would make it look bad for no reason of principle it is tuned in its favour, and the
-reason stands beside the line; `nginx_stock` and `haproxy_stock` have the buffers their makers ship instead. Every
-function is pure: a Site in, text out.
+One worker, least connection over the origin's ports, keep-alive on both sides, `X-Forwarded-For` added. A site that
+`is_full` has an access log in JSON, a rate limit that is never hit, and a request id besides (`full.py`). Where a
+program's default would make it look bad for no reason of principle it is tuned in its favour, and the reason stands
+beside the line; `nginx_stock` and `haproxy_stock` have the buffers their makers ship instead. Every function is pure: a
+Site in, text out.
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
 from loadtests import full
+
+Kind = Literal["plain", "full", "websocket"]
 
 BODY_1K_BYTES = 1024
 BODY_1M_BYTES = 1024 * 1024
@@ -39,7 +42,15 @@ class Site:
     directory: Path
     workers: int = 1
     zone: bool = False
-    is_full: bool = False
+    kind: Kind = "plain"
+
+    @property
+    def is_full(self) -> bool:
+        return self.kind == "full"
+
+    @property
+    def has_websockets(self) -> bool:
+        return self.kind == "websocket"
 
 
 def _nginx_main(directory: Path, workers: int = 1) -> str:
@@ -120,6 +131,8 @@ def _nginx(site: Site, buffers: str) -> str:
     reuse_port = "reuseport " if site.workers > 1 else ""  # otherwise the first worker that wakes takes most
     routes = "\n".join(f"        location {prefix} {{ proxy_pass http://origin; }}" for prefix in site.routes)
     log, limit = (full.nginx_http(site.directory), full.NGINX_SERVER) if site.is_full else ("access_log off;", "")
+    # As nginx's documentation has it for WebSockets, but that nothing else comes here, so that no map is needed.
+    connection = '"upgrade"; proxy_set_header Upgrade $http_upgrade' if site.has_websockets else '""'
     return f"""{_nginx_main(site.directory, site.workers)}
 http {{{_nginx_http(site.directory, log)}
     upstream origin {{
@@ -132,7 +145,7 @@ http {{{_nginx_http(site.directory, log)}
     server {{
         listen 127.0.0.1:{site.port} {reuse_port}backlog=4096;
         proxy_http_version 1.1;
-        proxy_set_header Connection "";
+        proxy_set_header Connection {connection};
         proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
 {buffers}{limit}
 {routes}
@@ -208,6 +221,7 @@ def _limited(site: Site, key: dict[str, str]) -> str:
 
 
 def _shardproxy(site: Site) -> dict[str, Any]:
+    upgrade = {"upgrade": ["websocket"]} if site.has_websockets else {}
     return {
         "workers": site.workers,
         "admin": {"bind": f"127.0.0.1:{site.admin_port}"},
@@ -216,7 +230,7 @@ def _shardproxy(site: Site) -> dict[str, Any]:
         "listeners": [
             {
                 "bind": f"127.0.0.1:{site.port}",
-                "routes": [{"match": {"prefix": prefix}, "cluster": "origin"} for prefix in site.routes],
+                "routes": [{"match": {"prefix": prefix}, "cluster": "origin", **upgrade} for prefix in site.routes],
             }
         ],
         "clusters": [
@@ -247,6 +261,7 @@ def _envoy_manager(site: Site) -> dict[str, Any]:
         use_remote_address=True,  # this is what makes Envoy add X-Forwarded-For
         route_config={"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": routes}]},
         http_filters=[*(full.ENVOY_FILTERS if site.is_full else []), router],
+        upgrade_configs=[{"upgrade_type": "websocket"}] if site.has_websockets else [],
         access_log=full.envoy_logs(site.directory) if site.is_full else [],
     )
 

@@ -1,8 +1,10 @@
-"""The pictures of docs/flow-control.md, from the figures of real runs.
+"""The pictures of docs/flow-control.md and docs/performance.md, from the figures of real runs.
 
     .venv/bin/python -m loadtests.limits --seconds 10 --proxy shardproxy --json /tmp/limits.json
     .venv/bin/python -m loadtests.adaptive --json /tmp/adaptive.json
+    .venv/bin/python -m loadtests.compare --json /tmp/compare.json
     .venv/bin/python -m loadtests.plots --limits /tmp/limits.json --adaptive /tmp/adaptive.json
+    .venv/bin/python -m loadtests.plots --compare /tmp/compare.json
 """
 
 from __future__ import annotations
@@ -24,6 +26,8 @@ from loadtests.adaptive import CAPACITY, HALVED_AT_S
 IMAGES = Path(__file__).parents[1] / "docs" / "img"
 STEP_S = 0.1
 GREY, BLUE, RED = "#b8bec6", "#1f6fb4", "#c2452d"
+
+COMPARED = {"shardproxy": BLUE, "haproxy": GREY, "envoy": "#6b7280"}
 
 
 def limit(timeline: list[tuple[float, int, int]], to: Path) -> None:
@@ -70,6 +74,29 @@ def adaptive(runs: dict[str, list[dict[str, Any]]], to: Path) -> None:
     _save(figure, to)
 
 
+def compare(summary: list[dict[str, Any]], to: Path) -> None:
+    """CPU time of a request beside nginx's in the same round: medians, with the least and the greatest."""
+    works = list(dict.fromkeys(row["work"] for row in summary))[::-1]
+    figure, axes = pyplot.subplots(figsize=(8, 0.5 * len(works) + 1))
+    for place, (name, color) in enumerate(COMPARED.items()):
+        own = {row["work"]: row["ratio"] for row in summary if row["proxy"] == name and row["ratio"]}
+        found = [(number, own[work]) for number, work in enumerate(works) if work in own]
+        heights = [number + 0.25 - 0.25 * place for number, _ in found]
+        middles = [ratio["median"] for _, ratio in found]
+        reach = [[abs(ratio["median"] - ratio[end]) for _, ratio in found] for end in ("least", "greatest")]
+        axes.barh(heights, middles, 0.22, xerr=reach, color=color, label=name, error_kw={"linewidth": 0.7})
+    axes.axvline(1, color=RED, linewidth=1, linestyle="--", label="nginx")
+    axes.set_yticks(range(len(works)), works)
+    axes.set_xscale("log")
+    ticks = (0.5, 0.75, 1, 1.5, 2, 3, 5, 10)
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.minorticks_off()
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_xlabel("CPU time of a request, x nginx (the less the better)")
+    axes.legend(frameon=False, fontsize=8, ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1))
+    _save(figure, to)
+
+
 def _save(figure: Any, to: Path) -> None:
     figure.tight_layout()
     to.parent.mkdir(parents=True, exist_ok=True)
@@ -82,9 +109,12 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--limits", type=Path)
     parser.add_argument("--adaptive", type=Path)
+    parser.add_argument("--compare", type=Path)
     parser.add_argument("--into", type=Path, default=IMAGES)
     options = parser.parse_args()
     if options.limits:
         limit(json.loads(options.limits.read_text())["timeline"], options.into / "limit.svg")
     if options.adaptive:
         adaptive(json.loads(options.adaptive.read_text()), options.into / "adaptive.svg")
+    if options.compare:
+        compare(json.loads(options.compare.read_text())["summary"], options.into / "compare.svg")

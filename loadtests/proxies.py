@@ -146,6 +146,13 @@ def start_origin(ports: tuple[int, ...], directory: Path, core: int) -> Running:
     return _ready(Running("origin", command, core, directory / "output.log"), ports[0], "/1k")
 
 
+def start_echo(ports: tuple[int, ...], directory: Path, core: int) -> Running:
+    """Start the origin that sends WebSocket frames back, pinned to `core`."""
+    directory.mkdir(parents=True)
+    command = [sys.executable, "-m", "loadtests.echo", *map(str, ports)]
+    return _ready(Running("echo", command, core, directory / "output.log"), ports[0], "/")
+
+
 def _ready(running: Running, port: int, probe: str) -> Running:
     try:
         running.wait_until(lambda: answers(port, probe))

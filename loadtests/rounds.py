@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
-from loadtests import cpu, proxies
-from loadtests.configurations import Site
+from loadtests import cpu, echo, proxies
+from loadtests.configurations import Kind, Site
 from loadtests.cpu import CpuTime
 from loadtests.processes import DidNotStart, free_ports
 from loadtests.proxies import Proxy
@@ -70,14 +70,15 @@ class Bench:
                     self._rounds(work, self._able(work, targets))
 
     def _start(
-        self, stack: ExitStack, directory: Path, routes: tuple[str, ...], count: int, is_full: bool
+        self, stack: ExitStack, directory: Path, routes: tuple[str, ...], count: int, kind: Kind
     ) -> list[Target]:
         origins = tuple(free_ports(count))
-        stack.enter_context(proxies.start_origin(origins, directory / "origin", self.plan.load.core))
+        begin = proxies.start_echo if kind == "websocket" else proxies.start_origin
+        stack.enter_context(begin(origins, directory / "origin", self.plan.load.core))
         targets = [Target(DIRECT, origins[0])] if self.plan.with_direct else []
         for proxy in self.plan.proxies:
             port, admin_port = free_ports(2)
-            site = Site(port, admin_port, origins, routes, directory / proxy.name, is_full=is_full)
+            site = Site(port, admin_port, origins, routes, directory / proxy.name, kind=kind)
             try:
                 running = stack.enter_context(proxies.start(proxy, site, self.plan.core, _probe(routes)))
                 targets.append(Target(proxy.name, port, admin_port, running.pid))
@@ -118,6 +119,8 @@ class Bench:
 
     def _try(self, work: Work, target: Target, load: Load) -> Outcome | None:
         try:
+            if work.frame_bytes:
+                return echo.play(target.port, work.frame_bytes, load)
             return self.wrk(work, target.port, load)
         except WrkFailed as error:
             self._note(f"{target.name} at {work.name}: {error}")

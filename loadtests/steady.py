@@ -4,8 +4,8 @@
     .venv/bin/python -m loadtests.steady --rate 5000 --rounds 5 --seconds 6 --signal reload
 
 Requests are due at random times (Poisson), whatever became of those before them, and a latency counts from when the
-request was due: nothing is omitted while a proxy stalls.  With `--signal reload` nginx and shardproxy are told to
-reload every second (SIGHUP), with `--signal restart` shardproxy is told to run its new code (SIGUSR2).  Proxies are on
+request was due: nothing is omitted while a proxy stalls.  With `--signal reload` all but Envoy are told to reload every
+second, in their makers' ways, with `--signal restart` shardproxy is told to run its new code (SIGUSR2).  Proxies are on
 one CPU, the load and the origin on another; rounds are interleaved, and each figure is the median of the rounds.
 """
 
@@ -20,7 +20,7 @@ import signal
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median, quantiles
 
@@ -31,15 +31,15 @@ from loadtests.compare import cores
 from loadtests.configurations import Site
 from loadtests.pipelined import Batch, Load
 from loadtests.processes import Running, free_ports
-from loadtests.proxies import NGINX, USUAL, start, start_origin
+from loadtests.proxies import HAPROXY, NGINX, USUAL, start, start_origin
 
 CONNECTIONS = 64
-SIGNALS = {"reload": signal.SIGHUP, "restart": signal.SIGUSR2}
-HEED = {
-    None: ("nginx", "haproxy", "envoy", "shardproxy"),
-    "reload": ("nginx", "shardproxy"),
-    "restart": ("shardproxy",),
+SIGNALS = {
+    "reload": {"nginx": signal.SIGHUP, "haproxy": signal.SIGUSR2, "shardproxy": signal.SIGHUP},
+    "restart": {"shardproxy": signal.SIGUSR2},
 }
+# As systemd runs it: only its master can reload.
+MASTER = replace(HAPROXY, arguments=("-W", "-f", "{file}"))
 SIGNAL_EVERY_S = 1.0
 
 
@@ -92,7 +92,7 @@ def half_of_what_nginx_can_do(port: int, core: int, directory: Path) -> float:
 
 
 def measure(running: Running, port: int, options: argparse.Namespace, seed: int) -> Round:
-    told = (running.pid, SIGNALS[options.signal]) if options.signal else None
+    told = (running.pid, SIGNALS[options.signal][running.name]) if options.signal else None
     before = sum((cpu.process_cpu(pid) for pid in cpu.tree(running.pid)), cpu.CpuTime())
     batches = uvloop.run(offer(port, options.rate, options.seconds, seed, told))
     after = sum((cpu.process_cpu(pid) for pid in cpu.tree(running.pid)), cpu.CpuTime())
@@ -101,7 +101,8 @@ def measure(running: Running, port: int, options: argparse.Namespace, seed: int)
 
 def main(options: argparse.Namespace) -> None:
     core, load_core = cores()
-    chosen = [one for one in USUAL if one.name in (options.proxy or HEED[options.signal])]
+    able = [one for one in USUAL if options.signal is None or one.name in SIGNALS[options.signal]]
+    chosen = [one for one in able if not options.proxy or one.name in options.proxy]
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         origins = tuple(free_ports(2))
         stack.enter_context(start_origin(origins, Path(folder, "origin"), load_core))
@@ -110,7 +111,8 @@ def main(options: argparse.Namespace) -> None:
         for proxy in {one.name: one for one in (NGINX, *chosen)}.values():
             port, admin_port = free_ports(2)
             site = Site(port, admin_port, origins, ("/",), Path(folder, proxy.name))
-            ports[proxy.name] = port, stack.enter_context(start(proxy, site, core, "/1k"))
+            running = start(MASTER if proxy == HAPROXY else proxy, site, core, "/1k")
+            ports[proxy.name] = port, stack.enter_context(running)
         if options.rate is None:
             options.rate = half_of_what_nginx_can_do(ports["nginx"][0], load_core, Path(folder))
         print(f"{options.rate:.0f} requests/s; medians of {options.rounds} rounds of {options.seconds:g} s")

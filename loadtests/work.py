@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from loadtests.configurations import BODY_1K_BYTES, BODY_1M_BYTES, POST_BYTES
+from loadtests.configurations import BODY_1K_BYTES, BODY_1M_BYTES, POST_BYTES, Kind
 from loadtests.processes import fetch
 
 EVERYTHING = ("/",)
@@ -30,7 +30,8 @@ class Work:
 
     `routes`: the prefixes the proxies are configured with. `path` is requested and must be answered with 200 and
     `length` bytes. `script` is Lua for wrk beyond a plain GET of `path`. `headers` are wrk's `-H`. `origins` is how
-    many endpoints the proxies balance over; `is_full`: with access log, rate limit and request id.
+    many endpoints the proxies balance over, `kind` what else the site has. `frame_bytes`: of WebSocket frames that the
+    origin sends back, instead of requests.
     """
 
     name: str
@@ -43,12 +44,13 @@ class Work:
     script: str = ""
     headers: tuple[str, ...] = field(default=())
     origins: int = 2
-    is_full: bool = False
+    kind: Kind = "plain"
+    frame_bytes: int = 0
 
     @property
-    def setup(self) -> tuple[tuple[str, ...], int, bool]:
+    def setup(self) -> tuple[tuple[str, ...], int, Kind]:
         """Works with the same can share their running proxies."""
-        return self.routes, self.origins, self.is_full
+        return self.routes, self.origins, self.kind
 
     def fault(self, port: int) -> str | None:
         """Try one request against `port`: None when it is answered as it must be, else a plain sentence."""
@@ -132,7 +134,9 @@ WORKS: tuple[Work, ...] = (
         routes=_TEN_THOUSAND,
         script=_spread(_TEN_THOUSAND),
     ),
-    Work("full", "/1k", BODY_1K_BYTES, "GET of 1 KiB with JSON access log, rate limit and request id", is_full=True),
+    Work("full", "/1k", BODY_1K_BYTES, "GET of 1 KiB with JSON access log, rate limit and request id", kind="full"),
+    Work("websocket-64", "/", BODY_1K_BYTES, "WebSocket frames of 64 bytes, echoed", kind="websocket", frame_bytes=64),
+    Work("websocket-64k", "/", BODY_1K_BYTES, "the same of 64 KiB", kind="websocket", frame_bytes=64 * 1024),
     Work("endpoints-100", "/1k", BODY_1K_BYTES, "GET of 1 KiB over 100 endpoints: the cost of a pick", origins=100),
 )
 

@@ -8,6 +8,7 @@ from .streams cimport Stream
 
 cdef enum:
     JOIN_BYTES = 4096       # a piece up to this size is copied behind the head: cheaper than another write
+    JOIN_CHUNKS = 32768     # of a chunked body more follows for certain, if only its end: together up to this size
     NOT_COUNTED = -1
     WRITE_NOW_BYTES = 0  # more than this is written at once, not at the end of the loop turn, while it is in the cache
 
@@ -31,6 +32,7 @@ cdef class Connection(End):
     cdef void part(self) noexcept
     cdef void cork(self) noexcept
     cdef void discard(self) noexcept
+    cdef bint joins(self, Py_ssize_t size) noexcept
     cdef void put(self, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept
     cdef void write_trailers(self) noexcept
     cdef void put_scratch(self) noexcept

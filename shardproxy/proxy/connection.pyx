@@ -51,9 +51,16 @@ cdef class Connection(End):
             self.put(data, at, size)
 
     # hot
+    cdef bint joins(self, Py_ssize_t size) noexcept:
+        """Is a piece of that size copied behind what is held, so that they are one write?"""
+        if self.sending == BODY_CHUNKED:
+            return self.process.scratch.size + size <= JOIN_CHUNKS
+        return size <= JOIN_BYTES and self.process.scratch.size <= JOIN_BYTES
+
+    # hot
     cdef void put(self, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept:
         """Join a small piece to what is held; let a large one pass.  The transport keeps the view until it is out."""
-        if size <= JOIN_BYTES and self.process.scratch.size <= JOIN_BYTES:
+        if self.joins(size):
             self.process.scratch.add(PyBytes_AS_STRING(data) + at, size)
             return
         if self.stream is not None and not self.process.scratch.failed:

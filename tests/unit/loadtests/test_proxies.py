@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import http.client
+import json
 import subprocess
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -17,7 +20,7 @@ import pytest
 from loadtests import proxies
 from loadtests.configurations import Site
 from loadtests.processes import DidNotStart, Running, fetch, free_ports
-from loadtests.proxies import PROXIES, SHARDPROXY, Proxy
+from loadtests.proxies import PROXIES, SHARDPROXY, USUAL, Proxy
 from loadtests.work import EVERYTHING, random_routes
 
 REQUESTS = 40
@@ -143,6 +146,28 @@ def test_every_proxy_finds_one_route_of_a_thousand(proxy: Proxy, origins: list[W
     with proxies.start(proxy, site, 0, f"{routes[0]}item"):
         assert fetch(site.port, f"{routes[500]}item")[0] == 200
         assert fetch(site.port, "/elsewhere")[0] in (404, 503)  # nobody may have a route for everything
+
+
+def test_every_proxy_does_all_of_the_full_service(proxy: Proxy, origins: list[Witness], tmp_path: Path) -> None:
+    if proxy not in USUAL:
+        pytest.skip("only of those that are compared at it")
+    site = site_for(tmp_path / proxy.name, tuple(origin.server_address[1] for origin in origins))
+    with proxies.start(proxy, replace(site, kind="full"), 0, "/"):
+        for number in range(REQUESTS):
+            assert fetch(site.port, f"/logged/{number}")[0] == 200
+    ids = {head["X-Request-Id"] for origin in origins for path, head, _ in origin.seen if "logged" in path}
+    assert len(ids - {None}) == REQUESTS
+    lines = logged(site.directory)
+    assert {line["target"] for line in lines} == {f"/logged/{number}" for number in range(REQUESTS)}
+    assert {line["status"] for line in lines} == {200}
+    assert {line["request_id"] for line in lines} == ids
+
+
+def logged(directory: Path) -> list[dict[str, Any]]:
+    """The lines about requests of ours; HAProxy's are among what else it says."""
+    log = directory / "access.log"
+    text = (log if log.exists() else directory / "output.log").read_text()
+    return [json.loads(line) for line in text.splitlines() if line.startswith("{") and "/logged/" in line]
 
 
 def test_ending_a_proxy_leaves_none_of_its_processes(proxy: Proxy, origins: list[Witness], tmp_path: Path) -> None:
