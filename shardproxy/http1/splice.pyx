@@ -68,8 +68,7 @@ cdef class Scratch:
     cdef bytes take(self):
         """What was built, as one bytes object; MemoryError if it did not fit."""
         if self.failed:
-            self.failed = False
-            self.size = 0
+            self.clear()
             raise MemoryError
         result = PyBytes_FromStringAndSize(self.start, self.size)
         self.clear()
@@ -78,6 +77,7 @@ cdef class Scratch:
     cdef void clear(self) noexcept:
         """Empty, and not kept when it has grown large."""
         self.size = 0
+        self.failed = False
         if self.capacity > KEEP_CAPACITY:
             free(self.start)
             self.start = NULL

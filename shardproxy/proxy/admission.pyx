@@ -47,7 +47,7 @@ cdef class LimitGate(Gate):
         if not exchange.is_request_done:
             exchange.client.pause()
         delay.exchange = exchange
-        delay.timer = exchange.process.loop.call_later((wait_ns // NS_PER_MS + 1) / 1e3, delay.over)
+        delay.timer = exchange.process.watcher.call_later((wait_ns // NS_PER_MS + 1) * NS_PER_MS, delay.over)
         exchange.delayed = delay
 
     cdef void leave(self, object exchange) noexcept:

@@ -21,7 +21,7 @@ def socket_for(address):
 
 cdef class Attempt(Watched):
     def __init__(self, Watch watcher not None, address, Upstream upstream not None):
-        """Begins.  The upstream gets connection_made() or connect_failed() later; raises OSError when not even that."""
+        """Begins.  The upstream gets opened() or connect_failed() later; raises OSError when not even that."""
         self.sock = socket_for(address)
         self.upstream = upstream
         self.join(watcher, self.sock.fileno())
@@ -29,7 +29,7 @@ cdef class Attempt(Watched):
         if error in (0, errno.EINPROGRESS):
             self.watch(EPOLLOUT)
         else:
-            watcher.loop.call_soon(self.fail)
+            watcher.call_soon(self.fail)
 
     def __repr__(self):
         return f"<Attempt {self.fd} {'over' if self.upstream is None else 'connecting'}>"

@@ -6,6 +6,7 @@ from .connection cimport Connection
 from .exchange cimport Exchange
 from .process cimport Process
 from .runtime cimport ListenerRuntime
+from .streams cimport Stream
 
 cdef enum ClientState:
     READ_PROXY_HEADER = 0   # the connection must begin with one
@@ -26,14 +27,14 @@ cdef class Client(Connection):
     cdef int blank_lines            # that came instead of a request
     cdef bint is_held               # paused by the exchange
     cdef bint is_full               # paused because enough has been pipelined
-    cdef bint is_blocked            # the transport holds more than it should
+    cdef bint is_blocked            # the stream does not take more for now
     cdef bint is_counted            # in the listener's gauge
     cdef int ticket                 # of the address's place among the connections of its listener; below 0 = none
     cdef bint saw_eof
     cdef int64_t linger_left
     cdef int64_t outstanding        # bytes the client had not taken when makes_progress() was last asked
 
-    cdef bytes peer_of(self, object transport)
+    cdef void belong_to(self, Process process, ListenerRuntime listener) noexcept
     cdef int admit(self) noexcept
     cdef int admit_address(self) noexcept
     cdef void begin(self) noexcept

@@ -4,11 +4,6 @@ Closing lingers (RFC 9112 §9.6) when the client may still be sending: a close w
 a reset, which can overtake our last answer.
 """
 
-import fcntl
-import socket
-import struct
-import termios
-
 from libc.string cimport memcpy
 
 from shardproxy.http1.faults cimport Fault
@@ -24,12 +19,12 @@ cdef enum:
     LINGER_NS = 2_000_000_000
     CLOSING_NS = 10_000_000_000     # for the client to read what it was sent
 
-RESET_ON_CLOSE = struct.pack("ii", 1, 0)
-
-
 cdef class Client(Connection):
 
     def __init__(self, Process process not None, ListenerRuntime listener not None):
+        self.belong_to(process, listener)
+
+    cdef void belong_to(self, Process process, ListenerRuntime listener) noexcept:
         self.process = process
         self.wheel = process.wheel
         self.listener = listener
@@ -49,20 +44,14 @@ cdef class Client(Connection):
 
     # Life of the connection ----------------------------------------------------------------------------------------
 
-    def connection_made(self, transport):
-        self.meet(transport)
-        self.peer = self.peer_of(transport)
+    cdef void opened(self, Stream stream) noexcept:
+        self.stream = stream
+        self.peer = stream.peer_host() or b"unknown"
         self.process.clients.add(self)
         count(self.process.cells, self.listener.accepted, 1)
         self.quiet_since_ns = self.wheel.now_ns
         self.set_deadline(self.wheel.now_ns + self.listener.request_head_ns)
         self.begin()
-
-    cdef bytes peer_of(self, object transport):
-        if self.stream is not None:
-            return self.stream.peer_host() or b"unknown"
-        peer = transport.get_extra_info("peername")
-        return peer[0].encode() if isinstance(peer, tuple) else b"unknown"
 
     cdef int admit(self) noexcept:
         """Count in, unless the listener has as many connections as allowed, over all workers; OK or a fault."""
@@ -95,12 +84,13 @@ cdef class Client(Connection):
         cdef ProxyHeader* said = &self.announced
         if said.family:
             return proxy_header(version, self.peer, said.source_port, destination_text(said), said.destination_port)
-        ours, theirs = self.transport.get_extra_info("sockname"), self.transport.get_extra_info("peername")
-        if not isinstance(theirs, tuple):
+        theirs = self.stream.peer_name()
+        if not theirs:
             return proxy_header(version, b"unknown", 0, b"unknown", 0)
+        ours = self.stream.own_name()
         return proxy_header(version, self.peer, theirs[1], ours[0].encode(), ours[1])
 
-    def connection_lost(self, exc):
+    cdef void lost(self) noexcept:
         cdef Exchange exchange = self.exchange
         self.state = CLOSED
         self.exchange = None
@@ -115,7 +105,7 @@ cdef class Client(Connection):
         if exchange is not None:
             exchange.client_lost()
 
-    def eof_received(self):
+    cdef bint ended(self) noexcept:
         """The client sends no more.  After a complete request it may still be waiting for the answer."""
         self.saw_eof = True
         if self.state == READ_BODY:
@@ -162,7 +152,7 @@ cdef class Client(Connection):
 
     cdef bint has_unread(self) noexcept:
         """Has a request arrived that the loop has not come to yet?"""
-        return self.transport is not None and queued_bytes(self.transport, termios.FIONREAD) > 0
+        return self.stream is not None and self.stream.unread() > 0
 
     def cut(self):
         was_busy = self.exchange is not None
@@ -178,18 +168,18 @@ cdef class Client(Connection):
         """The client is read from only if neither the exchange nor the amount of pipelined bytes speaks against it."""
         cdef bint was_paused = self.is_held or self.is_full
         self.is_held, self.is_full = is_held, is_full
-        if (is_held or is_full) != was_paused and self.transport is not None and self.state != CLOSED:
+        if (is_held or is_full) != was_paused and self.stream is not None and self.state != CLOSED:
             if was_paused:
-                self.transport.resume_reading()
+                self.stream.resume()
             else:
-                self.transport.pause_reading()
+                self.stream.pause()
 
-    def pause_writing(self):
+    cdef void blocked(self) noexcept:
         self.is_blocked = True
         if self.exchange is not None:
             self.exchange.client_blocked()
 
-    def resume_writing(self):
+    cdef void writable(self) noexcept:
         self.is_blocked = False
         self.outstanding = 0
         if self.exchange is not None:
@@ -207,11 +197,11 @@ cdef class Client(Connection):
 
     cdef bint makes_progress(self) noexcept:
         """Has the client acknowledged bytes since this was last asked?  A slow reader is not a dead one, and with
-        large socket buffers it takes long until the transport notices; so the kernel is asked (SIOCOUTQ)."""
+        large socket buffers it takes long until the stream notices; so the kernel is asked (SIOCOUTQ)."""
         cdef int64_t before = self.outstanding
-        if self.transport is None:
+        if self.stream is None:
             return False
-        self.outstanding = queued_bytes(self.transport, termios.TIOCOUTQ) + self.transport.get_write_buffer_size()
+        self.outstanding = self.stream.unsent()
         return before == 0 or self.outstanding < before
 
     cdef void begin(self) noexcept:
@@ -225,7 +215,7 @@ cdef class Client(Connection):
 
     cdef void linger(self) noexcept:
         """Say that nothing more comes, and read over what the client is still sending, within bounds."""
-        if self.transport is None or self.saw_eof or not self.transport.can_write_eof():
+        if self.stream is None or self.saw_eof:
             self.close()
             return
         self.state = LINGER
@@ -233,29 +223,18 @@ cdef class Client(Connection):
         self.linger_left = LINGER_BYTES
         self.set_pauses(False, False)
         self.set_deadline(self.wheel.now_ns + LINGER_NS)
-        self.transport.write_eof()
+        self.stream.end_writing()
 
     cdef void close(self) noexcept:
         """Close when all is written; a client that does not read it is not waited for for ever."""
-        if self.state != CLOSED and self.transport is not None:
+        if self.state != CLOSED and self.stream is not None:
             self.state = CLOSED
             self.set_deadline(self.wheel.now_ns + CLOSING_NS)
-            self.transport.close()
+            self.stream.close()
 
     cdef void abort(self) noexcept:
         """Close at once, with a reset: a body that ends with the connection would look complete otherwise."""
         self.state = CLOSED
         self.stop_timer()
-        if self.transport is not None:
-            sock = self.transport.get_extra_info("socket")
-            if sock is not None:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
-            self.transport.abort()
-
-
-cdef int queued_bytes(transport, int question) noexcept:
-    """What the kernel holds: FIONREAD, of the peer's that we have not read; TIOCOUTQ, of ours that it has not acknowledged."""
-    sock = transport.get_extra_info("socket")
-    if sock is None or sock.fileno() < 0:
-        return 0
-    return struct.unpack("i", fcntl.ioctl(sock.fileno(), question, bytes(4)))[0]
+        if self.stream is not None:
+            self.stream.reset()

@@ -10,13 +10,10 @@ cdef enum:
     JOIN_BYTES = 4096       # a piece up to this size is copied behind the head: cheaper than another write
     JOIN_CHUNKS = 32768     # of a chunked body more follows for certain, if only its end: together up to this size
     NOT_COUNTED = -1
-    WRITE_NOW_BYTES = 0  # more than this is written at once, not at the end of the loop turn, while it is in the cache
 
 cdef class Connection(End):
     cdef Process process
-    cdef object transport
-    cdef Stream stream              # the transport, if it is one of ours
-    cdef object write               # the transport's bound method; None when there is no transport
+    cdef Stream stream              # None before it is there, and when it is lost
     # reading
     cdef bytes input                # bytes that are being read, or have to wait
     cdef Py_ssize_t at              # where in them
@@ -28,7 +25,6 @@ cdef class Connection(End):
     cdef bytearray trailers         # that go out behind it; None = none
     cdef int written                # counter of bytes, or NOT_COUNTED
 
-    cdef void meet(self, object transport)
     cdef void part(self) noexcept
     cdef void cork(self) noexcept
     cdef void discard(self) noexcept
@@ -36,6 +32,5 @@ cdef class Connection(End):
     cdef void put(self, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept
     cdef void write_trailers(self) noexcept
     cdef void put_scratch(self) noexcept
-    cdef void send_behind(self, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept
     cdef void keep_partial(self) noexcept
     cdef int join_partial(self, uint32_t max_bytes) noexcept

@@ -4,7 +4,7 @@ and a short body are one write; large pieces pass without a copy.
 The scratch buffer belongs to one connection at a time (`cork`); who needs it next makes the other one flush.
 """
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING
 
 from shardproxy.http1.faults cimport Fault
 from shardproxy.http1.framing cimport BODY_CHUNKED
@@ -15,16 +15,9 @@ from shardproxy.shm.metrics cimport count
 
 cdef class Connection(End):
 
-    cdef void meet(self, object transport):
-        """The transport that connection_made() brings."""
-        self.transport = transport
-        self.write = transport.write
-        self.stream = <Stream>transport if isinstance(transport, Stream) else None
-        transport.set_write_buffer_limits(high=WRITE_NOW_BYTES)
-
     cdef void part(self) noexcept:
-        """It is lost."""
-        self.transport = self.write = self.stream = self.input = self.partial = None
+        """The stream is lost."""
+        self.stream = self.input = self.partial = None
 
     # Writing -------------------------------------------------------------------------------------------------------
 
@@ -39,7 +32,7 @@ cdef class Connection(End):
 
     # hot
     cdef void send_body(self, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept:
-        if self.write is None:
+        if self.stream is None:
             return
         self.cork()
         if self.sending == BODY_CHUNKED:
@@ -59,27 +52,16 @@ cdef class Connection(End):
 
     # hot
     cdef void put(self, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept:
-        """Join a small piece to what is held; let a large one pass.  The transport keeps the view until it is out."""
+        """Join a small piece to what is held; let a large one pass behind it, in the same write and without a copy."""
         if self.joins(size):
             self.process.scratch.add(PyBytes_AS_STRING(data) + at, size)
             return
-        if self.stream is not None and not self.process.scratch.failed:
-            self.send_behind(data, at, size)
-            return
-        piece = data if size == PyBytes_GET_SIZE(data) else memoryview(data)[at:at + size]  # warm: instead of a copy
         if self.written != NOT_COUNTED:
             count(self.process.cells, self.written, self.process.scratch.size + size)
-        if self.process.scratch.size:
-            self.transport.writelines((self.process.scratch.take(), piece))  # warm: the transport is Python
+        if self.process.scratch.failed:
+            self.stream.abort()     # no memory
         else:
-            self.write(piece)  # warm: the transport is Python
-
-    # hot
-    cdef void send_behind(self, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept:
-        """What is held and a large piece: one system call, no copies."""
-        if self.written != NOT_COUNTED:
-            count(self.process.cells, self.written, self.process.scratch.size + size)
-        self.stream.send_with(self.process.scratch.start, self.process.scratch.size, data, at, size)
+            self.stream.send_with(self.process.scratch.start, self.process.scratch.size, data, at, size)
         self.process.scratch.clear()
 
     # hot
@@ -87,16 +69,14 @@ cdef class Connection(End):
         cdef Py_ssize_t size = self.process.scratch.size
         if size == 0:
             return
-        if self.write is None:
-            self.process.scratch.size = 0
-            return
-        if self.written != NOT_COUNTED:
-            count(self.process.cells, self.written, size)
-        if self.stream is not None and not self.process.scratch.failed:
-            self.stream.send(self.process.scratch.start, size)
-            self.process.scratch.clear()
-            return
-        self.write(self.process.scratch.take())  # warm: the transport is Python
+        if self.stream is not None:
+            if self.written != NOT_COUNTED:
+                count(self.process.cells, self.written, size)
+            if self.process.scratch.failed:
+                self.stream.abort()     # no memory
+            else:
+                self.stream.send(self.process.scratch.start, size)
+        self.process.scratch.clear()
 
     # hot
     cdef void finish(self) noexcept:
@@ -126,8 +106,8 @@ cdef class Connection(End):
 
     cdef void half_close(self) noexcept:
         self.flush()
-        if self.transport is not None and self.transport.can_write_eof():
-            self.transport.write_eof()
+        if self.stream is not None:
+            self.stream.end_writing()
 
     cdef void discard(self) noexcept:
         """Drop what is held: it belongs to a message that will not be completed."""

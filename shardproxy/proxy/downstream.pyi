@@ -1,10 +1,8 @@
-import asyncio
-
 from shardproxy.proxy.process import Process
 from shardproxy.proxy.runtime import ListenerRuntime
 
-class Downstream(asyncio.Protocol):
-    """A client's connection; an asyncio protocol, made for each one by the listener's server."""
+class Downstream:
+    """A client's connection, made for each one by the listener's server."""
 
     def __init__(self, process: Process, listener: ListenerRuntime) -> None: ...
     @classmethod

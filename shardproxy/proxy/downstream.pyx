@@ -49,9 +49,6 @@ cdef class Downstream(Client):
 
     # The client to us ----------------------------------------------------------------------------------------------
 
-    def data_received(self, bytes data):
-        self.received(data)
-
     # hot
     cdef void received(self, bytes data) noexcept:
         count(self.process.cells, self.process.slots.bytes_in, PyBytes_GET_SIZE(data))
@@ -311,7 +308,7 @@ cdef class Downstream(Client):
     cdef void reply(self, int fault, int64_t retry_after_s) noexcept:
         cdef bint is_head = self.exchange is not None and self.exchange.request.method == METHOD_HEAD
         cdef bytes lines = None if self.exchange is None else self.exchange.reply_lines
-        if self.write is None or not has_reply(fault):
+        if self.stream is None or not has_reply(fault):
             self.keep_alive = False
             return
         if closes(fault) or self.state == READ_BODY or self.is_last():
@@ -323,7 +320,7 @@ cdef class Downstream(Client):
 
     cdef void answer(self, bytes head, bytes body) noexcept:
         cdef Scratch out = self.process.scratch
-        if self.write is None:
+        if self.stream is None:
             self.keep_alive = False
             return
         if self.state == READ_BODY or self.is_last():

@@ -48,7 +48,7 @@ cdef class HedgePolicy(HedgePlan):
         hedge = Hedge.__new__(Hedge)
         hedge.policy = self
         hedge.first = asking
-        hedge.handle = asking.process.loop.call_later(patience / 1e9, hedge.ask_another)
+        hedge.handle = asking.process.watcher.call_later(patience, hedge.ask_another)
         return hedge
 
     cdef int64_t patience_ns(self, str cluster) noexcept:

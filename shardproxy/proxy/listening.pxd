@@ -1,8 +1,11 @@
-# A listening socket: who comes is accepted, several in one turn.
+# A listening socket, and whose its connections are.
+from .process cimport Process
+from .runtime cimport ListenerRuntime
 from .watching cimport Watched
 
 cdef class StreamServer(Watched):
+    cdef Process process
     cdef object sock
-    cdef object factory
+    cdef public ListenerRuntime listener    # who comes next is its client
 
     cdef void rest(self) noexcept

@@ -1,12 +1,13 @@
 import socket
-from collections.abc import Callable
 
-from shardproxy.proxy.downstream import Downstream
-from shardproxy.proxy.watching import Watch
+from shardproxy.proxy.process import Process
+from shardproxy.proxy.runtime import ListenerRuntime
 
 class StreamServer:
-    """Accepts on a listening socket, which it closes in the end; `factory` makes the protocol of each connection."""
+    """Accepts on a listening socket, which it closes in the end; who comes is a client of `listener`, as it is then."""
 
-    def __init__(self, watcher: Watch, sock: socket.socket, factory: Callable[[], Downstream]) -> None: ...
+    listener: ListenerRuntime
+
+    def __init__(self, process: Process, sock: socket.socket, listener: ListenerRuntime) -> None: ...
     def close(self) -> None:
         """Accept no more."""

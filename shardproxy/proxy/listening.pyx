@@ -1,6 +1,7 @@
-"""Accepting: as many as wait, within bounds, each a stream that its protocol is told of at once.
+"""Accepting: each connection a stream, whose client is told of it at once.
 
-Connections inherit TCP_NODELAY from the listening socket, so that it need not be said for each.
+One in a round, as nginx does by default: epoll tells of the next at once, those who are connected get their turn between,
+and no system call is made to learn that nobody else waits.  Connections inherit TCP_NODELAY from the listening socket.
 """
 
 import socket
@@ -8,21 +9,20 @@ import socket
 from libc.errno cimport EMFILE, ENFILE, ENOBUFS, ENOMEM, errno
 from libc.stdint cimport uint32_t
 
+from .downstream cimport Downstream
 from .sockets cimport sp_accept, sp_peer
-from .streams cimport Receiver, Stream
-from .watching cimport EPOLLIN, Watch
+from .streams cimport Stream
+from .watching cimport EPOLLIN
 
-cdef enum:
-    MOST_ACCEPTED = 16      # in one turn, so that those who are connected get theirs
 REST_S = 0.1                # without accepting, when there are no descriptors or memory left
 
 
 cdef class StreamServer(Watched):
-    def __init__(self, Watch watcher not None, sock, factory):
-        self.sock, self.factory = sock, factory
+    def __init__(self, Process process not None, sock, ListenerRuntime listener not None):
+        self.process, self.sock, self.listener = process, sock, listener
         if sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.join(watcher, sock.fileno())
+        self.join(process.watcher, sock.fileno())
         self.watch(EPOLLIN)
 
     def __repr__(self):
@@ -30,20 +30,19 @@ cdef class StreamServer(Watched):
 
     cdef void ready(self, uint32_t mask) noexcept:
         cdef Stream stream
+        cdef Downstream client
         cdef sp_peer peer
-        cdef int fd
-        for _ in range(MOST_ACCEPTED):
-            if self.fd < 0:
-                return
-            fd = sp_accept(self.fd, &peer)
-            if fd < 0:
-                if errno == EMFILE or errno == ENFILE or errno == ENOBUFS or errno == ENOMEM:
-                    self.rest()
-                return
-            stream = Stream.__new__(Stream)
-            stream.join(self.watcher, fd)
-            stream.peer = peer
-            stream.attach(<Receiver?>self.factory())
+        cdef int fd = sp_accept(self.fd, &peer) if self.fd >= 0 else -1
+        if fd < 0:
+            if self.fd >= 0 and errno in (EMFILE, ENFILE, ENOBUFS, ENOMEM):
+                self.rest()
+            return
+        stream = Stream.__new__(Stream)
+        stream.join(self.watcher, fd)
+        stream.peer = peer
+        client = Downstream.__new__(Downstream)
+        client.belong_to(self.process, self.listener)
+        stream.attach(client)
 
     cdef void rest(self) noexcept:
         """Who comes waits in the queue."""

@@ -213,7 +213,7 @@ cdef class Retries(Retrier):
         self.rewind()
         if not exchange.is_request_done:
             exchange.client.pause()
-        self.handle = exchange.process.loop.call_later(wait_ns / 1e9, self.try_again)
+        self.handle = exchange.process.watcher.call_later(wait_ns, self.try_again)
         return True
 
     cdef void leave_endpoint(self) noexcept:

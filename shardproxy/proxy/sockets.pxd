@@ -6,6 +6,7 @@ cdef extern from *:
     #include <arpa/inet.h>
     #include <netinet/in.h>
     #include <string.h>
+    #include <sys/ioctl.h>
     #include <sys/socket.h>
     #include <sys/uio.h>
     #include <unistd.h>
@@ -52,6 +53,15 @@ cdef extern from *:
     }
     static inline ssize_t sp_receive(int fd, char *into, size_t most) { return recv(fd, into, most, 0); }
     static inline int sp_end_writing(int fd) { return shutdown(fd, SHUT_WR); }
+    static inline int sp_reset_on_close(int fd) {
+        struct linger at_once = {1, 0};
+        return setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+    }
+    /* What the kernel holds: FIONREAD, of the peer's that we have not read; TIOCOUTQ, of ours that it has not acknowledged. */
+    static inline int sp_queued(int fd, unsigned long question) {
+        int bytes = 0;
+        return ioctl(fd, question, &bytes) == 0 ? bytes : 0;
+    }
     """
     ctypedef struct sp_peer:
         int family
@@ -65,4 +75,7 @@ cdef extern from *:
     Py_ssize_t sp_send_two(int fd, const char* a, size_t m, const char* b, size_t n) noexcept nogil
     Py_ssize_t sp_receive(int fd, char* into, size_t most) noexcept nogil
     int sp_end_writing(int fd) noexcept nogil
+    int sp_reset_on_close(int fd) noexcept nogil
+    int sp_queued(int fd, unsigned long question) noexcept nogil
+    const unsigned long FIONREAD, TIOCOUTQ
     int sp_close "close"(int fd) noexcept nogil

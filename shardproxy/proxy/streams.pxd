@@ -1,13 +1,20 @@
-# Connected sockets as transports: what uvloop's do for a protocol, as far as the data path uses it.
-from libc.stdint cimport uint32_t
+# Connected sockets: what asyncio calls a transport and a protocol, in C, as far as the data path uses it.
+from libc.stdint cimport int64_t, uint32_t
 
 from .sockets cimport sp_peer
 from .timers cimport Timed
 from .watching cimport Watch, Watched
 
-# Whose stream it is: a protocol of asyncio's, whose bytes come in C.
+cdef class Stream
+
+# Whose stream it is.
 cdef class Receiver(Timed):
+    cdef void opened(self, Stream stream) noexcept
     cdef void received(self, bytes data) noexcept
+    cdef bint ended(self) noexcept          # the peer sends no more; false: the stream is to be closed
+    cdef void blocked(self) noexcept        # the socket does not take all: send no more for now
+    cdef void writable(self) noexcept       # it has taken all
+    cdef void lost(self) noexcept           # the stream is closed, for whatever reason
 
 cdef class Stream(Watched):
     cdef Receiver user
@@ -15,7 +22,6 @@ cdef class Stream(Watched):
     cdef list backlog               # what the socket has not taken yet, in order; None = nothing
     cdef Py_ssize_t held            # bytes in it
     cdef Py_ssize_t expected        # bytes of the last piece, if it was large; else 0
-    cdef object error               # why it was lost
     cdef bint is_reading
     cdef bint has_ended             # the peer sends no more
     cdef bint is_shut               # nothing more is taken from the user
@@ -26,9 +32,18 @@ cdef class Stream(Watched):
     cdef void attach(self, Receiver user) noexcept
     cdef bytes peer_host(self)
 
-    # as write() and writelines(), in C; `data` is kept as long as need be, what `p` points to is copied
+    # `data` is kept as long as need be, what `p` points to is copied
     cdef void send(self, const char* p, Py_ssize_t n) noexcept
     cdef void send_with(self, const char* p, Py_ssize_t n, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept
+
+    cdef void end_writing(self) noexcept    # once all is written: our half is closed
+    cdef void pause(self) noexcept          # read no more for now
+    cdef void resume(self) noexcept
+    cdef void close(self) noexcept          # once all is written
+    cdef void abort(self) noexcept          # at once
+    cdef void reset(self) noexcept          # at once, and so that the peer can tell
+    cdef int64_t unread(self) noexcept      # bytes that have come and were not read
+    cdef int64_t unsent(self) noexcept      # bytes that the peer has not acknowledged
 
     # inside
     cdef void take(self) noexcept
@@ -40,5 +55,4 @@ cdef class Stream(Watched):
     cdef void hold(self, object rest) noexcept
     cdef void block(self) noexcept
     cdef void set_interest(self) noexcept
-    cdef void break_off(self, object error) noexcept
     cdef void lose(self) noexcept

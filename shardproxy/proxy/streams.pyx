@@ -1,23 +1,26 @@
-"""Transports over sockets that are read and written here, in C, as soon as epoll says that they are ready.
+"""Sockets that are read and written here, in C, as soon as epoll says that they are ready.
 
-They do what asyncio's and uvloop's transports do for a protocol, as far as connections of the data path use it. Left out
-is what costs most where connections are short: a weak reference by descriptor, the socket's own name, which nobody asks
-for, and a trip through the loop to say that a connection is there or is lost.
+A stream does for its user what asyncio's transports do for a protocol.  Left out is what costs most where connections are
+short: a weak reference by descriptor, the socket's own name, which nobody asks for, and a trip through the loop to say
+that a connection is there or is lost.
 
-A protocol is told to pause as soon as the socket does not take all, and to go on when it has. connection_lost() comes
-soon after close(), abort() or an error, never from within them.
+The user is told to pause as soon as the socket does not take all, and to go on when it has.  lost() comes soon after
+close(), abort() or an error, never from within them.
 """
 
 import os
 import socket
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.bytes cimport _PyBytes_Resize
 from cpython.ref cimport PyObject, Py_XDECREF
 from libc.errno cimport EAGAIN, EINTR, errno
 from libc.string cimport memset
 
-from .sockets cimport AF_INET, AF_INET6, sp_end_writing, sp_peer_of, sp_receive, sp_send, sp_send_two
+from .sockets cimport (
+    AF_INET, AF_INET6, FIONREAD, TIOCOUTQ, sp_end_writing, sp_peer_of, sp_queued, sp_receive, sp_reset_on_close, sp_send,
+    sp_send_two
+)
 from .watching cimport EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, READ_BYTES
 
 cdef extern from "Python.h":
@@ -28,7 +31,22 @@ cdef enum:
 
 
 cdef class Receiver(Timed):
+    cdef void opened(self, Stream stream) noexcept:
+        pass
+
     cdef void received(self, bytes data) noexcept:
+        pass
+
+    cdef bint ended(self) noexcept:
+        return False
+
+    cdef void blocked(self) noexcept:
+        pass
+
+    cdef void writable(self) noexcept:
+        pass
+
+    cdef void lost(self) noexcept:
         pass
 
 
@@ -50,7 +68,7 @@ cdef class Stream(Watched):
     cdef void attach(self, Receiver user) noexcept:
         self.user = user
         self.is_reading = True
-        user.connection_made(self)
+        user.opened(self)
         self.set_interest()
 
     cdef void set_interest(self) noexcept:
@@ -94,7 +112,7 @@ cdef class Stream(Watched):
         cdef Py_ssize_t room = min(self.expected * 2, READ_BYTES), size
         cdef PyObject* data = PyBytes_NEW(NULL, room)
         if data == NULL:
-            self.break_off(MemoryError())
+            self.abort()
             return
         size = sp_receive(self.fd, PyBytes_AS_STRING(<object>data), room)
         self.expected = size if size >= LARGE_BYTES else 0
@@ -110,7 +128,7 @@ cdef class Stream(Watched):
         self.is_reading = False
         self.has_ended = True
         self.set_interest()
-        if not self.user.eof_received():
+        if not self.user.ended():
             self.close()
 
     cdef void drain(self) noexcept:
@@ -138,9 +156,9 @@ cdef class Stream(Watched):
             sp_end_writing(self.fd)
         if self.is_blocked:
             self.is_blocked = False
-            self.user.resume_writing()
+            self.user.writable()
 
-    # The protocol to us, in C --------------------------------------------------------------------------------------
+    # The user to us ------------------------------------------------------------------------------------------------
 
     # hot
     cdef void send(self, const char* p, Py_ssize_t n) noexcept:
@@ -176,7 +194,7 @@ cdef class Stream(Watched):
             return sent
         if errno == EAGAIN or errno == EINTR:
             return 0
-        self.break_off(OSError(errno, os.strerror(errno)))  # warm: once in a stream's life
+        self.abort()
         return -1
 
     cdef void hold(self, object rest) noexcept:
@@ -190,46 +208,35 @@ cdef class Stream(Watched):
         self.set_interest()
         if not self.is_blocked:
             self.is_blocked = True
-            self.user.pause_writing()
+            self.user.blocked()
 
-    # The protocol to us, as asyncio has it -------------------------------------------------------------------------
-
-    def write(self, bytes data not None):
-        self.send(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
-
-    def write_eof(self):
+    cdef void end_writing(self) noexcept:
         if not self.is_shut and not self.ends_writing:
             self.ends_writing = True
             if self.backlog is None:
                 sp_end_writing(self.fd)
 
-    def can_write_eof(self):
-        return True
-
-    def pause_reading(self):
+    cdef void pause(self) noexcept:
         self.is_reading = False
         self.set_interest()
 
-    def resume_reading(self):
+    cdef void resume(self) noexcept:
         if not self.is_shut and not self.has_ended:
             self.is_reading = True
             self.set_interest()
 
-    def set_write_buffer_limits(self, high=None, low=None):
-        """There is only one: the protocol is told to pause as soon as something is held."""
+    cdef int64_t unread(self) noexcept:
+        return sp_queued(self.fd, FIONREAD) if self.fd >= 0 else 0
 
-    def get_write_buffer_size(self):
-        return self.held
+    cdef int64_t unsent(self) noexcept:
+        return self.held + (sp_queued(self.fd, TIOCOUTQ) if self.fd >= 0 else 0)
 
-    def get_extra_info(self, str name, default=None):
-        if self.fd < 0:
-            return default
-        if name == "socket":
-            return self
-        if name == "sockname":
-            with socket.socket(fileno=os.dup(self.fd)) as sock:
-                return sock.getsockname()
-        return self.peer_name() if name == "peername" else default
+    # Names, for whom it costs nothing to be slow -------------------------------------------------------------------
+
+    def own_name(self):
+        """The address on this side, as Python has it."""
+        with socket.socket(fileno=os.dup(self.fd)) as sock:
+            return sock.getsockname()
 
     def peer_name(self):
         """The address as Python has it; an empty text for a Unix socket."""
@@ -242,15 +249,9 @@ cdef class Stream(Watched):
     cdef bytes peer_host(self):
         return <bytes>self.peer.host if self.peer.family == AF_INET or self.peer.family == AF_INET6 else None
 
-    def fileno(self):
-        return self.fd
+    # The end -------------------------------------------------------------------------------------------------------
 
-    def setsockopt(self, int level, int option, value):
-        with socket.socket(fileno=os.dup(self.fd)) as sock:
-            sock.setsockopt(level, option, value)
-
-    def close(self):
-        """Once all is written."""
+    cdef void close(self) noexcept:
         if self.is_shut:
             return
         self.is_shut = True
@@ -260,18 +261,17 @@ cdef class Stream(Watched):
         else:
             self.set_interest()
 
-    def abort(self):
-        self.break_off(None)
-
-    # The end -------------------------------------------------------------------------------------------------------
-
-    cdef void break_off(self, object error) noexcept:
+    cdef void abort(self) noexcept:
         self.is_shut = True
         self.is_reading = False
         self.backlog = None
         self.held = 0
-        self.error = error
         self.lose()
+
+    cdef void reset(self) noexcept:
+        if self.fd >= 0:
+            sp_reset_on_close(self.fd)
+        self.abort()
 
     cdef void lose(self) noexcept:
         if not self.is_lost:
@@ -279,6 +279,6 @@ cdef class Stream(Watched):
             self.watcher.part_with(self)
 
     cdef void end(self) noexcept:
-        user, self.user = self.user, None
-        user.connection_lost(self.error)
-        self.error = None
+        cdef Receiver user = self.user
+        self.user = None
+        user.lost()

@@ -7,6 +7,7 @@ from .connection cimport Connection
 from .process cimport Process
 from .ends cimport Source
 from .exchange cimport Exchange
+from .streams cimport Stream
 
 cdef enum UpstreamState:
     CONNECTING = 0

@@ -43,11 +43,12 @@ cdef class Upstream(Connection):
 
     # Life of the connection ----------------------------------------------------------------------------------------
 
-    def connection_made(self, transport):
+    cdef void opened(self, Stream stream) noexcept:
+        cdef bytes greeting
         if self.state == CLOSED:    # timed out at the same moment
-            transport.abort()
+            stream.abort()
             return
-        self.meet(transport)
+        self.stream = stream
         self.attempt = None
         self.state = IDLE
         self.set_deadline(0)
@@ -57,7 +58,7 @@ cdef class Upstream(Connection):
         else:
             greeting = self.pool.greeting(self.exchange)
             if greeting is not None:
-                transport.write(greeting)
+                stream.send(PyBytes_AS_STRING(greeting), PyBytes_GET_SIZE(greeting))
             self.assign(self.exchange)
             self.exchange.origin_ready(self)
             self.flush()    # the rest of the body may be long in coming
@@ -86,7 +87,7 @@ cdef class Upstream(Connection):
         self.interims = 0
         self.is_request_done = self.keep_alive = False
 
-    def eof_received(self):
+    cdef bint ended(self) noexcept:
         if self.state == READ_BODY and self.body.kind == BODY_UNTIL_CLOSE:
             self.response_end()
         elif self.state == READ_BODY and self.body.kind == BODY_TUNNEL and self.exchange is not None:
@@ -96,7 +97,7 @@ cdef class Upstream(Connection):
             self.close()
         return False
 
-    def connection_lost(self, exc):
+    cdef void lost(self) noexcept:
         cdef UpstreamState state = self.state
         cdef Exchange exchange = self.exchange
         self.state = CLOSED
@@ -129,8 +130,8 @@ cdef class Upstream(Connection):
             self.stop_timer()
             if self.is_listed:
                 self.leave_pool()
-            if self.transport is not None:
-                self.transport.close()
+            if self.stream is not None:
+                self.stream.close()
 
     cdef void abort(self) noexcept:
         """What was sent must not look complete, and what was not is dropped."""
@@ -138,8 +139,8 @@ cdef class Upstream(Connection):
         if self.state != CLOSED:
             self.state = CLOSED
             self.stop_timer()
-            if self.transport is not None:
-                self.transport.abort()
+            if self.stream is not None:
+                self.stream.abort()
 
     cdef void fail(self, int fault) noexcept:
         cdef Exchange exchange = self.exchange
@@ -206,14 +207,14 @@ cdef class Upstream(Connection):
         self.set_deadline(self.wheel.now_ns + self.exchange.idle_ns)
 
     cdef void pause(self) noexcept:
-        if not self.is_paused and self.transport is not None and self.state != CLOSED:
+        if not self.is_paused and self.stream is not None and self.state != CLOSED:
             self.is_paused = True
-            self.transport.pause_reading()
+            self.stream.pause()
 
     cdef void resume(self) noexcept:
-        if self.is_paused and self.transport is not None and self.state != CLOSED:
+        if self.is_paused and self.stream is not None and self.state != CLOSED:
             self.is_paused = False
-            self.transport.resume_reading()
+            self.stream.resume()
             if self.state == READ_BODY and self.exchange is not None:   # it could not be heard until now
                 self.set_deadline(self.wheel.now_ns + self.exchange.idle_ns)
 
@@ -240,21 +241,18 @@ cdef class Upstream(Connection):
         else:
             self.abort()
 
-    def pause_writing(self):
+    cdef void blocked(self) noexcept:
         if self.exchange is not None:
             self.await_answer()
             self.exchange.origin_blocked()
 
-    def resume_writing(self):
+    cdef void writable(self) noexcept:
         if self.exchange is not None:
             if self.state == AWAIT_HEAD and not self.is_request_done:
                 self.set_deadline(0)
             self.exchange.origin_writable()
 
     # The peer to us: the response ----------------------------------------------------------------------------------
-
-    def data_received(self, bytes data):
-        self.received(data)
 
     # hot
     cdef void received(self, bytes data) noexcept:

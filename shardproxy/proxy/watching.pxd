@@ -1,5 +1,5 @@
 # Descriptors that are watched by an epoll of the worker's own, and served in C as soon as they are ready.
-from libc.stdint cimport uint32_t
+from libc.stdint cimport int64_t, uint32_t
 
 cdef extern from "<sys/epoll.h>" nogil:
     ctypedef union epoll_data_t:
@@ -28,6 +28,10 @@ cdef class Watched:
     cdef void watch(self, uint32_t interest) noexcept
     cdef void forget(self) noexcept
 
+# A Python function that is called whenever a descriptor can be read.
+cdef class Reader(Watched):
+    cdef object call
+
 cdef class Watch:
     cdef object loop
     cdef int epoll
@@ -37,6 +41,11 @@ cdef class Watch:
     cdef list leaving               # whose end() is due
     cdef bint is_turning            # the end of the turn sees to them
     cdef bint is_called             # ... or the loop, which has been asked to
+    cdef int64_t left_ns            # when the last turn was over
+    cdef bint is_hurried            # this one is to end soon
+    cdef int64_t timers_until_ns    # when the last timer that was set will have run
 
-    cdef int serve(self) noexcept
+    cdef int serve(self, int wait_ms) noexcept
+    cdef void call_soon(self, callback)
+    cdef object call_later(self, int64_t delay_ns, callback)
     cdef void part_with(self, Watched member) noexcept

@@ -1,5 +1,13 @@
 """An epoll of the worker's own, which the loop watches in turn: whoever is ready is served in C, many in one turn.
 
+    the loop ── the epoll is ready ──> turn: serve, and while there is much to do: wait here, serve, ...
+       ^                                 │ 2 ms over, nobody came, or the loop is asked for something
+       └─────────────────────────────────┘
+
+A trip through the loop costs as much as a quarter of a request, so under load it is made every 2 ms and not for every
+event.  Without load the turn waits for nobody.  What the loop is for, timers and tasks, is late by that at most: who sets
+a timer says so here (`call_later`), and then the turn does not wait for long.
+
 Epoll knows its members by address, so they are kept here until no event can name them: one that leaves while a turn goes
 on does so at its end.
 """
@@ -9,6 +17,7 @@ import os
 from libc.errno cimport errno
 from libc.stdlib cimport free, malloc
 
+from shardproxy.shm.clock cimport now_ns
 from .sockets cimport sp_close
 
 cdef extern from "<sys/epoll.h>" nogil:
@@ -19,8 +28,10 @@ cdef extern from "<sys/epoll.h>" nogil:
 
 
 cdef enum:
-    MOST_ROUNDS = 4         # of one turn, which lasts some 10 ms at most
-    BUSY_EVENTS = 4         # in one round, from which on there is another
+    TURN_NS = 2_000_000     # a turn ends when it has lasted so long
+    WAIT_MS = 20            # ... or when nobody was ready for so long: short enough for what comes every 50 ms
+    TIMER_WAIT_MS = 1       # ... while a timer runs; a shorter wait makes the kernel set a clock, which is dear
+    SOON_NS = 100_000       # who is ready so soon after a turn shows that there is much to do
 
 
 cdef class Watched:
@@ -55,6 +66,32 @@ cdef class Watched:
             epoll_ctl(self.watcher.epoll, EPOLL_CTL_DEL, self.fd, &event)
 
 
+cdef class Reader(Watched):
+    def __init__(self, Watch watcher not None, int fd, call):
+        self.call = call
+        self.join(watcher, fd)
+        self.watch(EPOLLIN)
+
+    def __repr__(self):
+        return f"<Reader {self.fd}>"
+
+    cdef void ready(self, uint32_t mask) noexcept:
+        self.watcher.is_hurried = True      # whatever it does may be for the loop to go on with
+        self.call()
+
+    def pause(self):
+        self.forget()
+
+    def resume(self):
+        self.watch(EPOLLIN)
+
+    def close(self):
+        if self.fd >= 0:
+            self.forget()
+            self.fd = -1
+            self.watcher.part_with(self)
+
+
 cdef class Watch:
     def __cinit__(self, loop):
         self.epoll = epoll_create1(EPOLL_CLOEXEC)
@@ -74,14 +111,24 @@ cdef class Watch:
         return f"<Watch members={len(self.members)}>"
 
     def turn(self):
-        """Serve whoever is ready; while these are many, whoever became so meanwhile, too, before the loop gets its turn.
-        Cost: one system call for each round, and what they do."""
-        for _ in range(MOST_ROUNDS):
-            if self.serve() < BUSY_EVENTS:
-                return
+        """Serve whoever is ready; under load, whoever becomes so soon, too.  Cost: one system call for each round, and
+        what they do."""
+        cdef int64_t began = now_ns()
+        cdef bint is_busy = began - self.left_ns < SOON_NS
+        cdef int wait_ms = TIMER_WAIT_MS if began < self.timers_until_ns else WAIT_MS
+        self.is_hurried = False
+        self.serve(0)
+        while is_busy and not self.is_hurried and now_ns() - began < TURN_NS:
+            is_busy = self.serve(wait_ms) > 0
+        self.left_ns = now_ns()
 
-    cdef int serve(self) noexcept:
-        cdef int i, count = epoll_wait(self.epoll, self.events, MOST_EVENTS, 0)
+    cdef int serve(self, int wait_ms) noexcept:
+        cdef int i, count
+        if wait_ms:
+            with nogil:
+                count = epoll_wait(self.epoll, self.events, MOST_EVENTS, wait_ms)
+        else:
+            count = epoll_wait(self.epoll, self.events, MOST_EVENTS, 0)
         self.is_turning = True
         for i in range(count):
             (<Watched>self.events[i].data.ptr).ready(self.events[i].events)
@@ -89,12 +136,23 @@ cdef class Watch:
         self.let_go()
         return count
 
+    cdef void call_soon(self, callback):
+        """By the loop, which gets its turn next."""
+        self.is_hurried = True
+        self.loop.call_soon(callback)
+
+    cdef object call_later(self, int64_t delay_ns, callback):
+        """By the loop; returns its handle."""
+        self.timers_until_ns = max(self.timers_until_ns, now_ns() + delay_ns)
+        self.is_hurried = True
+        return self.loop.call_later(delay_ns / 1e9, callback)
+
     cdef void part_with(self, Watched member) noexcept:
         """Its end() comes soon, but not from within this call."""
         self.leaving.append(member)
         if not self.is_turning and not self.is_called:
             self.is_called = True
-            self.loop.call_soon(self.let_go)
+            self.call_soon(self.let_go)
 
     def let_go(self):
         """End all that are leaving; those that leave because of it, too."""

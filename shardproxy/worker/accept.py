@@ -10,9 +10,7 @@ import asyncio
 import select
 import socket
 from collections.abc import Mapping
-from typing import Protocol
 
-from shardproxy.proxy.downstream import Downstream
 from shardproxy.proxy.listening import StreamServer
 from shardproxy.proxy.process import Process
 from shardproxy.proxy.runtime import ListenerRuntime
@@ -20,12 +18,6 @@ from shardproxy.worker.waiting import WaitingServer
 
 BACKLOG = 4096  # the kernel's net.core.somaxconn bounds it further
 MAX_QUEUE_TURNS = 10_000  # of the loop, while the accept queue is emptied
-
-
-class Server(Protocol):
-    """What accepts on one socket."""
-
-    def close(self) -> None: ...
 
 
 class Door:
@@ -36,7 +28,7 @@ class Door:
         self._process = process
         self._sock = sock
         self.listener = listener
-        self._server: Server | None = None
+        self._server: StreamServer | WaitingServer | None = None
 
     def __repr__(self) -> str:
         return f"<Door {self.listener.name} {'open' if self._server else 'closed'}>"
@@ -47,7 +39,7 @@ class Door:
             self._server = WaitingServer(self._process, self._sock.dup(), self.listener)
         else:
             self._sock.listen(BACKLOG)
-            self._server = StreamServer(self._process.watcher, self._sock.dup(), self._welcome)
+            self._server = StreamServer(self._process, self._sock.dup(), self.listener)
 
     async def change(self, listener: ListenerRuntime) -> None:
         """Serve new connections by `listener` from now on."""
@@ -56,6 +48,8 @@ class Door:
         if needs_another:
             self._stop()
             await self.open()
+        elif isinstance(self._server, StreamServer):
+            self._server.listener = listener
 
     def pause(self) -> None:
         """Let who comes wait in the queue."""
@@ -84,9 +78,6 @@ class Door:
         if self._server is not None:
             self._server.close()
             self._server = None
-
-    def _welcome(self) -> Downstream:
-        return Downstream(self._process, self.listener)
 
 
 class Acceptor:

@@ -18,6 +18,7 @@ from shardproxy.control.messages import Drained, Message, Ready
 from shardproxy.control.seat import Seat
 from shardproxy.proxy.process import Process
 from shardproxy.proxy.queue import bell_reader
+from shardproxy.proxy.watching import Reader
 from shardproxy.shm.addresses import Addresses
 from shardproxy.shm.gauges import Gauges
 from shardproxy.shm.metrics import Metrics
@@ -60,12 +61,12 @@ class Worker:
         self._waiters = Waiters(seat.segment, seat.row, seat.bells)
         self._site = Worksite(self._process, seat.segment, gauges, metrics, self._waiters)
         self._service = Service(self._site, seat.config, seat.slots)
-        self._orders = Orders(seat, loop, self._service, self._tell)
+        self._orders = Orders(seat, self._process, self._service, self._tell)
 
     async def run(self) -> None:
         self._tick()
         if self._waiters.bell >= 0:
-            self._loop.add_reader(self._waiters.bell, bell_reader(self._waiters, self._site.queues))
+            Reader(self._process.watcher, self._waiters.bell, bell_reader(self._waiters, self._site.queues))
         await self._service.start(self._seat.listeners)
         self._orders.listen()
         self._rows.set_state(self._seat.row, State.READY)

@@ -25,6 +25,8 @@ from shardproxy.control.messages import (
 from shardproxy.control.plan import Plan, UnreadablePlan
 from shardproxy.control.seat import Seat
 from shardproxy.observe import log
+from shardproxy.proxy.process import Process
+from shardproxy.proxy.watching import Reader
 from shardproxy.worker.service import Service
 
 logger = logging.getLogger(__name__)
@@ -34,10 +36,10 @@ class Orders:
     """Reads the channel.  `to_leave` is set once the worker is to drain or, if `is_stopped`, to go at once."""
 
     def __init__(
-        self, seat: Seat, loop: asyncio.AbstractEventLoop, service: Service, tell: Callable[[Message], None]
+        self, seat: Seat, process: Process, service: Service, tell: Callable[[Message], None]
     ) -> None:
         self._seat = seat
-        self._loop = loop
+        self._process = process
         self._service = service
         self.tell = tell
         self._commits: set[asyncio.Task[None]] = set()
@@ -49,7 +51,7 @@ class Orders:
         self.deadline_ns = 0
 
     def listen(self) -> None:
-        self._loop.add_reader(self._seat.channel.fileno(), self._read)
+        self._reader = Reader(self._process.watcher, self._seat.channel.fileno(), self._read)
 
     def _read(self) -> None:
         channel = self._seat.channel
@@ -57,7 +59,7 @@ class Orders:
             while (message := channel.receive()) is not None:
                 self._obey(message, channel.take_descriptors())
         except PeerGone:
-            self._loop.remove_reader(channel.fileno())
+            self._reader.close()
             logger.warning("%s: the supervisor is gone; draining", self._seat.name)
             self._leave(Drain(deadline_ns=time.monotonic_ns() + self._config.drain_timeout))
 
@@ -66,7 +68,7 @@ class Orders:
             case Prepare():
                 self._prepare(message, descriptors)
             case Commit(version=version):
-                task = self._loop.create_task(self._commit(version))
+                task = self._process.loop.create_task(self._commit(version))
                 self._commits.add(task)
                 task.add_done_callback(self._commits.discard)
             case Abort():

@@ -9,6 +9,7 @@ from shardproxy.proxy.downstream import Downstream
 from shardproxy.proxy.process import Process
 from shardproxy.proxy.runtime import ListenerRuntime
 from shardproxy.proxy.streams import adopt
+from shardproxy.proxy.watching import Reader
 
 RETRY_S = 0.01  # how often to look for a free place; other workers free places, too
 
@@ -21,7 +22,7 @@ class WaitingServer:
         self._sock = sock
         self._listener = listener
         self._retry: asyncio.TimerHandle | None = None
-        process.loop.add_reader(sock.fileno(), self._accept)
+        self._reader = Reader(process.watcher, sock.fileno(), self._accept)
 
     def _accept(self) -> None:
         while self._take_place():
@@ -46,16 +47,15 @@ class WaitingServer:
             self._process.gauges.add(self._listener.connections, -1)
 
     def _wait(self) -> None:
-        self._process.loop.remove_reader(self._sock.fileno())
+        self._reader.pause()
         self._retry = self._process.loop.call_later(RETRY_S, self._resume)
 
     def _resume(self) -> None:
-        self._process.loop.add_reader(self._sock.fileno(), self._accept)
+        self._reader.resume()
 
     def close(self) -> None:
         """Accept no more."""
         if self._retry is not None:
             self._retry.cancel()
-        if self._sock.fileno() >= 0:
-            self._process.loop.remove_reader(self._sock.fileno())
-            self._sock.close()
+        self._reader.close()
+        self._sock.close()

@@ -301,16 +301,6 @@ def test_signals_to_the_whole_group_reach_the_children_only_through_the_supervis
         assert not any("killed by" in line for line in running.lines)
 
 
-@pytest.mark.parametrize("name", ["SIGUSR1"])
-def test_signals_of_later_versions_are_named_and_ignored(name: str) -> None:
-    with supervised() as running:
-        running.wait_for(READY)
-        pid = running.whoami().pid
-        running.signal(signal.Signals[name])
-        running.wait_for(f"{name} is not supported by this version and ignored")
-        assert running.whoami().pid == pid
-
-
 def test_when_the_supervisor_is_killed_its_children_leave() -> None:
     with supervised(workers=2) as running:
         running.wait_for(READY)
