@@ -22,6 +22,7 @@ from loadtests.configurations import Site
 from loadtests.processes import DidNotStart, Running, fetch, free_ports
 from loadtests.proxies import PROXIES, SHARDPROXY, USUAL, Proxy
 from loadtests.work import EVERYTHING, random_routes
+from tests.proxykit import eventually
 
 REQUESTS = 40
 
@@ -155,6 +156,7 @@ def test_every_proxy_does_all_of_the_full_service(proxy: Proxy, origins: list[Wi
     with proxies.start(proxy, replace(site, kind="full"), 0, "/"):
         for number in range(REQUESTS):
             assert fetch(site.port, f"/logged/{number}")[0] == 200
+        eventually(lambda: len(logged(site.directory)) >= REQUESTS, "a line for each request")
     ids = {head["X-Request-Id"] for origin in origins for path, head, _ in origin.seen if "logged" in path}
     assert len(ids - {None}) == REQUESTS
     lines = logged(site.directory)
@@ -167,7 +169,7 @@ def logged(directory: Path) -> list[dict[str, Any]]:
     """The lines about requests of ours; HAProxy's are among what else it says."""
     log = directory / "access.log"
     text = (log if log.exists() else directory / "output.log").read_text()
-    lines = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+    lines = [json.loads(line) for line in text.splitlines() if line.startswith("{") and line.endswith("}")]
     return [line for line in lines if "/logged/" in line["target"]]
 
 
