@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -212,6 +212,11 @@ def shardproxy_limit(site: Site) -> str:
 def shardproxy_keyed(site: Site) -> str:
     """The same with one for each client address."""
     return _limited(site, {"key": "client_ip"})
+
+
+def shardproxy_workers(site: Site) -> str:
+    """The same with four workers, for which the cells of each count are four."""
+    return yaml.safe_dump(_shardproxy(replace(site, workers=4)), sort_keys=False)
 
 
 def _limited(site: Site, key: dict[str, str]) -> str:

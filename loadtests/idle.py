@@ -13,6 +13,7 @@ import argparse
 import re
 import socket
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -23,6 +24,7 @@ from loadtests.processes import free_ports
 from loadtests.proxies import USUAL, Proxy, start, start_origin
 
 CONNECTIONS = 5000
+LOOK_S, MOST_LOOKS, SETTLED_BYTES = 2.0, 10, 128 * 1024
 REQUEST = b"GET /1k HTTP/1.1\r\nHost: load.test\r\n\r\n"
 
 
@@ -30,6 +32,17 @@ def pss_bytes(root: int) -> int:
     """Of a process and all below it."""
     texts = (Path(f"/proc/{pid}/smaps_rollup").read_text() for pid in cpu.tree(root))
     return sum(1024 * int(kib) for text in texts for kib in re.findall(r"^Pss:\s+(\d+) kB", text, re.MULTILINE))
+
+
+def settled_pss_bytes(root: int) -> int:
+    """The same, once a program that has just started takes no more for itself; our controller needs seconds."""
+    known = pss_bytes(root)
+    for _ in range(MOST_LOOKS):
+        time.sleep(LOOK_S)
+        before, known = known, pss_bytes(root)
+        if abs(known - before) < SETTLED_BYTES:
+            break
+    return known
 
 
 @contextmanager
@@ -53,7 +66,7 @@ def measure(proxy: Proxy, count: int, directory: Path) -> float:
         running = stack.enter_context(start(proxy, site, None, "/1k"))
         with idle_connections(port, 100):  # what is made once, such as pools and freelists, is there now
             pass
-        before = pss_bytes(running.pid)
+        before = settled_pss_bytes(running.pid)
         with idle_connections(port, count):
             return (pss_bytes(running.pid) - before) / count
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 HEAD = b"HTTP/1.1 "
+LAST = b"\r\nconnection: close\r\n"
 REQUEST = b"GET /1k HTTP/1.1\r\nHost: load.test\r\n\r\n"
 PATIENCE_S = 10.0
 
@@ -71,7 +72,7 @@ class Sender(asyncio.Protocol):
     """One connection; whoever loses it is replaced, and what was under way on it is lost."""
 
     def __init__(self, load: Load) -> None:
-        self.load, self.tail, self.is_closing = load, b"", False
+        self.load, self.tail, self.is_closing, self.is_last = load, b"", False, False
         self.batch: Batch | None = None
         self.transport: asyncio.Transport
 
@@ -104,6 +105,7 @@ class Sender(asyncio.Protocol):
         data = self.tail + data
         batch.admitted += data.count(HEAD + b"200")
         batch.refused += data.count(HEAD + b"429") + data.count(HEAD + b"503")
+        self.is_last = self.is_last or LAST in data.lower()
         self.tail = data[-len(HEAD) - 2 :]
         if batch.lost == 0:
             self._done()
@@ -118,7 +120,10 @@ class Sender(asyncio.Protocol):
         assert self.batch is not None
         self.batch.answered_s = asyncio.get_running_loop().time()
         self.batch = None
-        self.load.idle.put_nowait(self)
+        if self.is_last:
+            self.transport.close()  # as the server has said; another connection follows
+        else:
+            self.load.idle.put_nowait(self)
 
     def close(self) -> None:
         self.is_closing = True

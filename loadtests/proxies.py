@@ -121,9 +121,14 @@ SHARDPROXY_LIMIT = replace(
 SHARDPROXY_KEYED = replace(
     SHARDPROXY, name="shardproxy-keyed", files={"shardproxy.yaml": configurations.shardproxy_keyed}
 )
+SHARDPROXY_WORKERS = replace(
+    SHARDPROXY, name="shardproxy-4", files={"shardproxy.yaml": configurations.shardproxy_workers}
+)
 USUAL: tuple[Proxy, ...] = (NGINX, HAPROXY, ENVOY, SHARDPROXY)
 # The others only when asked for by name.
-PROXIES: tuple[Proxy, ...] = (*USUAL, NGINX_STOCK, HAPROXY_STOCK, SHARDPROXY_LIMIT, SHARDPROXY_KEYED)
+PROXIES: tuple[Proxy, ...] = (
+    *USUAL, NGINX_STOCK, HAPROXY_STOCK, SHARDPROXY_LIMIT, SHARDPROXY_KEYED, SHARDPROXY_WORKERS
+)  # fmt: skip
 
 
 def start(proxy: Proxy, site: Site, core: int | None, probe: str) -> Running:

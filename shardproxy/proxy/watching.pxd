@@ -37,7 +37,7 @@ cdef class Watch:
     cdef int epoll
     cdef epoll_event[MOST_EVENTS] events
     cdef char* buffer               # READ_BYTES that a read takes first; never in use over a turn
-    cdef set members                # keeps who is watched: epoll only knows addresses
+    cdef int members                # who have joined and not left
     cdef list leaving               # whose end() is due
     cdef bint is_turning            # the end of the turn sees to them
     cdef bint is_called             # ... or the loop, which has been asked to
