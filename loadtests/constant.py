@@ -3,9 +3,9 @@
     .venv/bin/python -m loadtests.constant                  # needs h2load: apt-get install nghttp2-client
     .venv/bin/python -m loadtests.constant --rate 20000 --rounds 9
 
-h2load is fast enough for rates at which a load in Python is itself late; but one of its connections sends its next
-request only when the last one is answered, so that a stall delays what it would have sent meanwhile.  `steady.py` counts
-from when a request was due, at lower rates.  Proxies are on one CPU, the load and the origin on another; rounds are
+h2load is fast enough for rates at which a load in Python is itself late; but one of its connections sends its next only
+when the last one is answered, so that a stall delays what it would have sent meanwhile.  `steady.py` counts from when a
+request was due, at lower rates.  Proxies are on one CPU, the load and the origin on another; rounds are
 interleaved, each figure is the median of the rounds, and `x nginx` the median of the ratios within a round.
 """
 
