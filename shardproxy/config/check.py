@@ -36,7 +36,7 @@ from shardproxy.config.check_routes import (
 )
 from shardproxy.config.check_stores import stores_can_be_used
 from shardproxy.config.check_subsets import labels_say_one_thing, subsets_have_endpoints
-from shardproxy.config.findings import Finding, known, repeated, twice
+from shardproxy.config.findings import Finding, known, repeated, routes, twice
 from shardproxy.config.places import Path
 from shardproxy.config.schema import Config
 from shardproxy.config.units import Address
@@ -60,24 +60,20 @@ def names_are_unique(config: Config) -> Iterator[Finding]:
 def references_lead_somewhere(config: Config) -> Iterator[Finding]:
     clusters = [cluster.name for cluster in config.clusters]
     limits = [limit.name for limit in config.rate_limits]
-    for number, listener in enumerate(config.listeners):
-        for index, route in enumerate(listener.routes):
-            path = ("listeners", number, "routes", index)
-            if route.cluster is not None:
-                yield from known((*path, "cluster"), route.cluster, "cluster", clusters)
-            for place, name in enumerate(route.rate_limits):
-                yield from known((*path, "rate_limits", place), name, "rate limit", limits)
+    for path, route in routes(config):
+        if route.cluster is not None:
+            yield from known((*path, "cluster"), route.cluster, "cluster", clusters)
+        for place, name in enumerate(route.rate_limits):
+            yield from known((*path, "rate_limits", place), name, "rate limit", limits)
 
 
 def lists_repeat_nothing(config: Config) -> Iterator[Finding]:
     for path, match in matches(config):
         yield from repeated((*path, "hosts"), match.hosts, "host")
-    for number, listener in enumerate(config.listeners):
-        for index, route in enumerate(listener.routes):
-            path = ("listeners", number, "routes", index)
-            yield from repeated((*path, "rate_limits"), route.rate_limits, "rate limit")
-            yield from repeated((*path, "bandwidth_limits"), route.bandwidth_limits, "bandwidth limit")
-            yield from repeated((*path, "upgrade"), route.upgrade, "protocol")
+    for path, route in routes(config):
+        yield from repeated((*path, "rate_limits"), route.rate_limits, "rate limit")
+        yield from repeated((*path, "bandwidth_limits"), route.bandwidth_limits, "bandwidth limit")
+        yield from repeated((*path, "upgrade"), route.upgrade, "protocol")
     for number, cluster in enumerate(config.clusters):
         addresses = [str(endpoint.address) for endpoint in cluster.endpoints]
         yield from repeated(("clusters", number, "endpoints"), addresses, "endpoint")

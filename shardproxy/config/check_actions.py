@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from shardproxy.config.actions import Edits, FieldValue
-from shardproxy.config.findings import Finding, known, repeated
+from shardproxy.config.findings import Finding, known, repeated, routes
 from shardproxy.config.places import Path
 from shardproxy.config.schema import Config, Route
 
@@ -40,35 +40,31 @@ _WHOLE = ("prefix", "path", "path_prefix")
 
 
 def routes_do_one_thing(config: Config) -> Iterator[Finding]:
-    for number, listener in enumerate(config.listeners):
-        for index, route in enumerate(listener.routes):
-            yield from _route(("listeners", number, "routes", index), route)
+    for path, route in routes(config):
+        yield from _route(path, route)
 
 
 def splits_lead_somewhere(config: Config) -> Iterator[Finding]:
     clusters = [cluster.name for cluster in config.clusters]
-    for number, listener in enumerate(config.listeners):
-        for index, route in enumerate(listener.routes):
-            path = ("listeners", number, "routes", index, "clusters")
-            for place, one in enumerate(route.clusters):
-                yield from known((*path, place, "cluster"), one.cluster, "cluster", clusters)
-            if route.mirror is not None:
-                yield from known((*path[:-1], "mirror", "cluster"), route.mirror.cluster, "cluster", clusters)
-                if route.redirect is not None or route.response is not None:
-                    yield (*path[:-1], "mirror"), "needs cluster or clusters"
-            yield from repeated(path, [one.cluster for one in route.clusters], "cluster")
-            if route.clusters and not any(one.weight for one in route.clusters):
-                yield path, "at least one of them needs a weight above 0"
+    for at, route in routes(config):
+        path = (*at, "clusters")
+        for place, one in enumerate(route.clusters):
+            yield from known((*path, place, "cluster"), one.cluster, "cluster", clusters)
+        if route.mirror is not None:
+            yield from known((*at, "mirror", "cluster"), route.mirror.cluster, "cluster", clusters)
+            if route.redirect is not None or route.response is not None:
+                yield (*at, "mirror"), "needs cluster or clusters"
+        yield from repeated(path, [one.cluster for one in route.clusters], "cluster")
+        if route.clusters and not any(one.weight for one in route.clusters):
+            yield path, "at least one of them needs a weight above 0"
 
 
 def field_edits_are_allowed(config: Config) -> Iterator[Finding]:
-    for number, listener in enumerate(config.listeners):
-        for index, route in enumerate(listener.routes):
-            path = ("listeners", number, "routes", index)
-            if route.request_headers is not None:
-                yield from _edits((*path, "request_headers"), route.request_headers, in_response=False)
-            if route.response_headers is not None:
-                yield from _edits((*path, "response_headers"), route.response_headers, in_response=True)
+    for path, route in routes(config):
+        if route.request_headers is not None:
+            yield from _edits((*path, "request_headers"), route.request_headers, in_response=False)
+        if route.response_headers is not None:
+            yield from _edits((*path, "response_headers"), route.response_headers, in_response=True)
 
 
 def _route(path: Path, route: Route) -> Iterator[Finding]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from shardproxy.config.findings import Finding
+from shardproxy.config.findings import Finding, routes
 from shardproxy.config.schema import Cluster, Config
 
 _HASHES = frozenset({"ring_hash", "maglev"})
@@ -19,15 +19,14 @@ def balancing_makes_sense(config: Config) -> Iterator[Finding]:
 
 def hashes_say_one_thing(config: Config) -> Iterator[Finding]:
     by_hash = {cluster.name: cluster.balance in _HASHES for cluster in config.clusters}
-    for number, listener in enumerate(config.listeners):
-        for index, route in enumerate(listener.routes):
-            path = ("listeners", number, "routes", index, "hash")
-            if route.hash and not by_hash.get(route.cluster or "", True):
-                yield path, "is used only if the cluster's balance is ring_hash or maglev"
-            for place, one in enumerate(route.hash):
-                said = [one.header is not None, one.cookie is not None, one.client, one.query is not None]
-                if sum(said) != 1:
-                    yield (*path, place), "needs exactly one of header, cookie, client and query"
+    for at, route in routes(config):
+        path = (*at, "hash")
+        if route.hash and not by_hash.get(route.cluster or "", True):
+            yield path, "is used only if the cluster's balance is ring_hash or maglev"
+        for place, one in enumerate(route.hash):
+            said = [one.header is not None, one.cookie is not None, one.client, one.query is not None]
+            if sum(said) != 1:
+                yield (*path, place), "needs exactly one of header, cookie, client and query"
 
 
 def _of_cluster(cluster: Cluster) -> Iterator[tuple[str, str]]:

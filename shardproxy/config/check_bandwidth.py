@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from shardproxy.config.bandwidth import BandwidthLimit
 from shardproxy.config.check_limits import MAX_KEYED_BURST, MAX_KEYED_RATE, key_makes_sense
-from shardproxy.config.findings import Finding, known
+from shardproxy.config.findings import Finding, known, routes
 from shardproxy.config.forms import write_byte_rate, write_size
 from shardproxy.config.places import Path
 from shardproxy.config.schema import Config
@@ -30,13 +30,12 @@ def bandwidth_limits_make_sense(config: Config) -> Iterator[Finding]:
 
 def routes_name_few_bandwidth_limits(config: Config) -> Iterator[Finding]:
     names = [limit.name for limit in config.bandwidth_limits]
-    for number, listener in enumerate(config.listeners):
-        for index, route in enumerate(listener.routes):
-            path = ("listeners", number, "routes", index, "bandwidth_limits")
-            for place, name in enumerate(route.bandwidth_limits):
-                yield from known((*path, place), name, "bandwidth limit", names)
-            if len(route.bandwidth_limits) > MOST_OF_A_ROUTE:
-                yield path, f"a route has at most {MOST_OF_A_ROUTE}, this one has {len(route.bandwidth_limits)}"
+    for at, route in routes(config):
+        path = (*at, "bandwidth_limits")
+        for place, name in enumerate(route.bandwidth_limits):
+            yield from known((*path, place), name, "bandwidth limit", names)
+        if len(route.bandwidth_limits) > MOST_OF_A_ROUTE:
+            yield path, f"a route has at most {MOST_OF_A_ROUTE}, this one has {len(route.bandwidth_limits)}"
 
 
 def _rates_are_possible(path: Path, limit: BandwidthLimit) -> Iterator[Finding]:

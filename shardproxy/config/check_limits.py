@@ -6,7 +6,7 @@ import ipaddress
 import re
 from collections.abc import Iterator
 
-from shardproxy.config.findings import Finding, known, repeated
+from shardproxy.config.findings import Finding, known, repeated, routes
 from shardproxy.config.limits import LimitKey, LimitOverride, RateLimit, burst_of
 from shardproxy.config.places import Path
 from shardproxy.config.schema import Config
@@ -60,11 +60,10 @@ def costs_can_be_met(config: Config) -> Iterator[Finding]:
 
 
 def routes_have_few_limits(config: Config) -> Iterator[Finding]:
-    for number, listener in enumerate(config.listeners):
-        for index, route in enumerate(listener.routes):
-            if len(route.rate_limits) > MOST_OF_A_ROUTE:
-                path = ("listeners", number, "routes", index, "rate_limits")
-                yield path, f"a route has at most {MOST_OF_A_ROUTE} limits, this one has {len(route.rate_limits)}"
+    for path, route in routes(config):
+        found = len(route.rate_limits)
+        if found > MOST_OF_A_ROUTE:
+            yield (*path, "rate_limits"), f"a route has at most {MOST_OF_A_ROUTE} limits, this one has {found}"
 
 
 def parts_of(key: LimitKey) -> list[str]:

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from shardproxy.config.findings import Finding, repeated
+from shardproxy.config.findings import Finding, repeated, routes
 from shardproxy.config.matches import beginning, is_conditional, kinds_of
 from shardproxy.config.places import Path
 from shardproxy.config.schema import Config, Listener, Match, Retry
@@ -42,17 +42,15 @@ def every_route_can_win(config: Config) -> Iterator[Finding]:
 
 
 def retries_make_sense(config: Config) -> Iterator[Finding]:
-    for number, listener in enumerate(config.listeners):
-        for index, route in enumerate(listener.routes):
-            if route.retry is not None:
-                yield from _retry(("listeners", number, "routes", index, "retry"), route.retry)
+    for path, route in routes(config):
+        if route.retry is not None:
+            yield from _retry((*path, "retry"), route.retry)
 
 
 def hedges_make_sense(config: Config) -> Iterator[Finding]:
-    for number, listener in enumerate(config.listeners):
-        for index, route in enumerate(listener.routes):
-            if route.hedge is not None and (route.hedge.after or 0) >= route.timeout:
-                yield ("listeners", number, "routes", index, "hedge", "after"), "must be less than the route's timeout"
+    for path, route in routes(config):
+        if route.hedge is not None and (route.hedge.after or 0) >= route.timeout:
+            yield (*path, "hedge", "after"), "must be less than the route's timeout"
 
 
 def _retry(path: Path, retry: Retry) -> Iterator[Finding]:
@@ -72,9 +70,8 @@ def _retry(path: Path, retry: Retry) -> Iterator[Finding]:
 
 
 def matches(config: Config) -> Iterator[tuple[Path, Match]]:
-    for number, listener in enumerate(config.listeners):
-        for index, route in enumerate(listener.routes):
-            yield ("listeners", number, "routes", index, "match"), route.match
+    for path, route in routes(config):
+        yield (*path, "match"), route.match
 
 
 def _losers(path: Path, listener: Listener) -> Iterator[Finding]:

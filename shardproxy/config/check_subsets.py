@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from shardproxy.config.findings import Finding, repeated
+from shardproxy.config.findings import Finding, repeated, routes
 from shardproxy.config.places import Path
 from shardproxy.config.schema import Cluster, Config, Route
 from shardproxy.config.subsets import part_of
@@ -18,16 +18,14 @@ def labels_say_one_thing(config: Config) -> Iterator[Finding]:
 
 def subsets_have_endpoints(config: Config) -> Iterator[Finding]:
     clusters = {cluster.name: cluster for cluster in config.clusters}
-    for number, listener in enumerate(config.listeners):
-        for index, route in enumerate(listener.routes):
-            path: Path = ("listeners", number, "routes", index)
-            yield from _names((*path, "subset"), route.subset)
-            if route.subset_fallback == "any" and not route.subset:
-                yield (*path, "subset_fallback"), "is used only with subset"
-            if route.subset and route.cluster is None:
-                yield (*path, "subset"), "is used only with cluster"
-            if route.subset and route.cluster in clusters:
-                yield from _subset((*path, "subset"), route, clusters[route.cluster])
+    for path, route in routes(config):
+        yield from _names((*path, "subset"), route.subset)
+        if route.subset_fallback == "any" and not route.subset:
+            yield (*path, "subset_fallback"), "is used only with subset"
+        if route.subset and route.cluster is None:
+            yield (*path, "subset"), "is used only with cluster"
+        if route.subset and route.cluster in clusters:
+            yield from _subset((*path, "subset"), route, clusters[route.cluster])
 
 
 def _subset(path: Path, route: Route, cluster: Cluster) -> Iterator[Finding]:

@@ -6,9 +6,17 @@ from collections.abc import Collection, Iterable, Iterator
 from typing import TypeAlias
 
 from shardproxy.config.places import Path
+from shardproxy.config.schema import Config, Route
 from shardproxy.config.suggest import suggestion
 
 Finding: TypeAlias = tuple[Path, str]
+
+
+def routes(config: Config) -> Iterator[tuple[Path, Route]]:
+    """All routes of all listeners, each with its place in the file."""
+    for number, listener in enumerate(config.listeners):
+        for index, route in enumerate(listener.routes):
+            yield ("listeners", number, "routes", index), route
 
 
 def twice(section: str, what: str, names: Iterable[str]) -> Iterator[Finding]:
