@@ -1,4 +1,5 @@
 # All facts of one exchange, and the line that an access log has for it.
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t
 
 from shardproxy.http1.grammar cimport text
@@ -26,6 +27,9 @@ cdef struct Record:
     int64_t bytes_out
     int64_t duration_ns     # from the head to the end
     int64_t upstream_ns     # from the sending of the request on; -1 = it was not sent
+
+cdef inline Slice slice_of(bytes piece) noexcept:
+    return Slice(p=PyBytes_AS_STRING(piece), n=PyBytes_GET_SIZE(piece))
 
 cdef enum Format:
     FORMAT_JSON

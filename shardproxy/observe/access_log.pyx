@@ -12,6 +12,7 @@ from libc.stdint cimport uint8_t, uint64_t
 from libc.string cimport memcpy
 
 from shardproxy.http1.grammar cimport ZERO
+from .log_file cimport MOST_LINE
 
 cdef extern from "<time.h>" nogil:
     ctypedef long time_t
@@ -242,7 +243,7 @@ cdef Py_ssize_t write_line(char* out, const Record* record, Format format) noexc
 # For tests -------------------------------------------------------------------------------------------------------------
 
 def line_of(format, **facts):
-    cdef char[32768] out
+    cdef char[MOST_LINE] out
     cdef Record record
     cdef dict kept = {name: facts.pop(name, b"") for name in (
         "listener", "client", "method", "host", "target", "referer", "agent", "request_id", "cluster", "endpoint", "reason")}
@@ -259,6 +260,3 @@ def line_of(format, **facts):
         raise KeyError(*facts)
     return out[:write_line(out, &record, FORMATS[format])]
 
-
-cdef Slice slice_of(bytes piece):
-    return Slice(p=piece, n=len(piece))

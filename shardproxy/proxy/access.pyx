@@ -1,12 +1,11 @@
 """The access log: one line when an exchange is over.  Cost: a copy of what the line has, and a system call for many lines."""
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.list cimport PyList_GET_ITEM
 from libc.string cimport memset
 
 from shardproxy.http1.faults cimport Fault
 from shardproxy.http1.fields cimport Field
-from shardproxy.observe.access_log cimport Slice, write_line
+from shardproxy.observe.access_log cimport Slice, slice_of, write_line
 from shardproxy.shm.clock cimport now_ns
 from shardproxy.shm.metrics cimport count
 from .ends cimport Source
@@ -28,10 +27,6 @@ def fill_tables():
         reasons[i] = slice_of(name)
         statuses[i] = FAULTS[i].status
     reasons[<int>Fault.OK] = Slice(p=NULL, n=0)
-
-
-cdef inline Slice slice_of(bytes piece) noexcept:
-    return Slice(p=PyBytes_AS_STRING(piece), n=PyBytes_GET_SIZE(piece))
 
 
 cdef inline Slice part_of(Head head, int64_t at, int64_t n) noexcept:

@@ -59,8 +59,5 @@ cdef class Attempt(Watched):
         """No event is waited for any more.  Who it was for; None when it was over already."""
         cdef Upstream upstream = self.upstream
         self.upstream = None
-        if upstream is not None:
-            self.forget()
-            self.fd = -1
-            self.watcher.part_with(self)
+        self.leave()
         return upstream

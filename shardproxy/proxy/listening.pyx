@@ -53,8 +53,5 @@ cdef class StreamServer(Watched):
         self.watch(EPOLLIN)
 
     def close(self):
-        if self.fd >= 0:
-            self.forget()
-            self.fd = -1
-            self.watcher.part_with(self)
-            self.sock.close()
+        self.leave()
+        self.sock.close()

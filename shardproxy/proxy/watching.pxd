@@ -27,6 +27,7 @@ cdef class Watched:
     cdef void join(self, Watch watcher, int fd) noexcept
     cdef void watch(self, uint32_t interest) noexcept
     cdef void forget(self) noexcept
+    cdef void leave(self) noexcept
 
 # A Python function that is called whenever a descriptor can be read.
 cdef class Reader(Watched):

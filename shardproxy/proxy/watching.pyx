@@ -67,6 +67,13 @@ cdef class Watched:
             self.is_watched = False
             epoll_ctl(self.watcher.epoll, EPOLL_CTL_DEL, self.fd, &event)
 
+    cdef void leave(self) noexcept:
+        """Not any more, for good; the descriptor is whose it was before."""
+        if self.fd >= 0:
+            self.forget()
+            self.fd = -1
+            self.watcher.part_with(self)
+
 
 cdef class Reader(Watched):
     def __init__(self, Watch watcher not None, int fd, call):
@@ -88,10 +95,7 @@ cdef class Reader(Watched):
         self.watch(EPOLLIN)
 
     def close(self):
-        if self.fd >= 0:
-            self.forget()
-            self.fd = -1
-            self.watcher.part_with(self)
+        self.leave()
 
 
 cdef class Watch:
