@@ -21,9 +21,7 @@ from statistics import median
 from typing import NamedTuple
 
 from loadtests.compare import available, cores, required
-from loadtests.configurations import Site
-from loadtests.processes import free_ports
-from loadtests.proxies import NGINX, USUAL, start, start_origin
+from loadtests.proxies import NGINX, USUAL, start_all
 from loadtests.steady import half_of_what_nginx_can_do
 
 CONNECTIONS = 64
@@ -56,17 +54,12 @@ def main(options: argparse.Namespace) -> None:
     h2load = required("h2load", "apt-get install nghttp2-client")
     os.sched_setaffinity(0, {load_core})
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        origins, ports = tuple(free_ports(2)), {}
-        stack.enter_context(start_origin(origins, Path(folder, "origin"), load_core))
-        for proxy in available(USUAL, []):
-            ports[proxy.name], admin_port = free_ports(2)
-            site = Site(ports[proxy.name], admin_port, origins, ("/",), Path(folder, proxy.name))
-            stack.enter_context(start(proxy, site, core, "/1k"))
-        rate = options.rate or half_of_what_nginx_can_do(ports[NGINX.name], load_core, Path(folder))
+        ports = start_all(stack, available(USUAL, []), (core, load_core), Path(folder))
+        rate = options.rate or half_of_what_nginx_can_do(ports[NGINX.name][0], load_core, Path(folder))
         print(f"{rate:.0f} requests/s; medians of {options.rounds} rounds of {options.seconds} s")
         rounds: dict[str, list[Round]] = {name: [] for name in ports}
         for number in range(options.rounds):
-            for name, port in ports.items():
+            for name, (port, _) in ports.items():
                 log = Path(folder, f"{name}-{number}.log")
                 subprocess.run(command(h2load, port, rate, options, load_core, log), capture_output=True, check=True)
                 rounds[name].append(read(log, options.seconds))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib.util
 import shutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import psutil
 
 from loadtests import configurations, cpu
 from loadtests.configurations import Site
-from loadtests.processes import Running, answers
+from loadtests.processes import Running, answers, free_ports
 
 Finder = Callable[[], str | None]
 Writer = Callable[[Site], str]
@@ -136,6 +137,23 @@ def start(proxy: Proxy, site: Site, core: int | None, probe: str) -> Running:
     proxy.write(site)
     running = Running(proxy.name, proxy.command(site), core, site.directory / "output.log")
     return _ready(running, site.port, probe)
+
+
+def start_all(
+    stack: ExitStack, chosen: Iterable[Proxy], cores: tuple[int, int], directory: Path
+) -> dict[str, tuple[int, Running]]:
+    """The origin with two ports on the last of `cores`, and proxies before it on the first, until `stack` is closed.
+
+    Returns the port and the process of each proxy, by name."""
+    core, load_core = cores
+    origins = tuple(free_ports(2))
+    stack.enter_context(start_origin(origins, directory / "origin", load_core))
+    found: dict[str, tuple[int, Running]] = {}
+    for proxy in chosen:
+        port, admin_port = free_ports(2)
+        site = Site(port, admin_port, origins, ("/",), directory / proxy.name)
+        found[proxy.name] = port, stack.enter_context(start(proxy, site, core, "/1k"))
+    return found
 
 
 def start_origin(ports: tuple[int, ...], directory: Path, core: int) -> Running:

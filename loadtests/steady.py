@@ -28,10 +28,9 @@ import uvloop
 
 from loadtests import cpu, work
 from loadtests.compare import cores
-from loadtests.configurations import Site
 from loadtests.pipelined import Batch, Load
-from loadtests.processes import Running, free_ports
-from loadtests.proxies import HAPROXY, NGINX, USUAL, start, start_origin
+from loadtests.processes import Running
+from loadtests.proxies import HAPROXY, NGINX, USUAL, start_all
 
 CONNECTIONS = 64
 SIGNALS = {
@@ -104,15 +103,9 @@ def main(options: argparse.Namespace) -> None:
     able = [one for one in USUAL if options.signal is None or one.name in SIGNALS[options.signal]]
     chosen = [one for one in able if not options.proxy or one.name in options.proxy]
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        origins = tuple(free_ports(2))
-        stack.enter_context(start_origin(origins, Path(folder, "origin"), load_core))
         os.sched_setaffinity(0, {load_core})
-        ports: dict[str, tuple[int, Running]] = {}
-        for proxy in {one.name: one for one in (NGINX, *chosen)}.values():
-            port, admin_port = free_ports(2)
-            site = Site(port, admin_port, origins, ("/",), Path(folder, proxy.name))
-            running = start(MASTER if proxy == HAPROXY else proxy, site, core, "/1k")
-            ports[proxy.name] = port, stack.enter_context(running)
+        wanted = {one.name: MASTER if one == HAPROXY else one for one in (NGINX, *chosen)}
+        ports = start_all(stack, wanted.values(), (core, load_core), Path(folder))
         if options.rate is None:
             options.rate = half_of_what_nginx_can_do(ports["nginx"][0], load_core, Path(folder))
         print(f"{options.rate:.0f} requests/s; medians of {options.rounds} rounds of {options.seconds:g} s")
