@@ -40,6 +40,7 @@ def _upstream(name: str, status: int, sentence: str) -> FaultFacts:
 
 # By number: the order is that of `Fault` in faults.pxd.
 FAULTS: tuple[FaultFacts, ...] = (
+    FaultFacts("internal_error", "us", 500, True, "the proxy failed while it served this request; its log says why"),
     _us("ok", 0, "nothing went wrong"),
     _us("need_more", 0, "the head is not complete yet"),
     _client("bad_request_line", 400, "the request line is not METHOD SP TARGET SP HTTP/1.1"),
@@ -79,6 +80,7 @@ FAULTS: tuple[FaultFacts, ...] = (
     _client("too_many_from_address", 429, "this client address has as many connections as allowed"),
     _us("queue_timeout", 503, "no place became free in time"),
     _us("shed", 503, "what the endpoints can bear is kept for requests of a higher class"),
+    _us("no_resources", 503, "the proxy has no descriptor, local port or memory left for this request"),
 )
 
 NAMES: tuple[str, ...] = tuple(facts.name for facts in FAULTS)

@@ -2,6 +2,7 @@
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 
 from .grammar cimport text
+from .faults cimport Fault
 from .head cimport Head
 from .names cimport Method
 
@@ -54,9 +55,9 @@ cdef inline int read_body(BodyReader* reader, text p, Py_ssize_t n, Piece* piece
         reader.left -= piece.size
         reader.seen += piece.size
         reader.is_done = reader.left == 0
-        return 0
+        return Fault.OK
     if reader.kind == BODY_CHUNKED:
         return read_chunked(reader, p, n, piece)
     piece.size = piece.used = n
     reader.seen += n
-    return 0
+    return Fault.OK

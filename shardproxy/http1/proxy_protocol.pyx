@@ -86,11 +86,20 @@ cdef int read_unknown(text* at, text end) noexcept nogil:
 
 
 cdef int read_ends(text* at, text end, ProxyHeader* header) noexcept nogil:
-    return (read_word(at, end, b"TCP", 3) or read_family(at, end, &header.family) or read_word(at, end, b" ", 1)
-            or read_address(at, end, header.family, header.source)
-            or read_address(at, end, header.family, header.destination)
-            or read_port(at, end, b' ', &header.source_port) or read_port(at, end, b'\r', &header.destination_port)
-            or read_word(at, end, b"\n", 1))
+    cdef int fault = read_word(at, end, b"TCP", 3)
+    if fault == Fault.OK:
+        fault = read_family(at, end, &header.family)
+    if fault == Fault.OK:
+        fault = read_word(at, end, b" ", 1)
+    if fault == Fault.OK:
+        fault = read_address(at, end, header.family, header.source)
+    if fault == Fault.OK:
+        fault = read_address(at, end, header.family, header.destination)
+    if fault == Fault.OK:
+        fault = read_port(at, end, b' ', &header.source_port)
+    if fault == Fault.OK:
+        fault = read_port(at, end, b'\r', &header.destination_port)
+    return read_word(at, end, b"\n", 1) if fault == Fault.OK else fault
 
 
 cdef int read_family(text* at, text end, int* family) noexcept nogil:

@@ -9,7 +9,8 @@ from .runtime cimport ListenerRuntime
 from .streams cimport Stream
 
 cdef enum ClientState:
-    READ_PROXY_HEADER = 0   # the connection must begin with one
+    NEW = 0                 # not counted in yet: nothing is read
+    READ_PROXY_HEADER       # the connection must begin with one
     READ_HEAD               # idle, or a head is arriving
     READ_BODY               # an exchange is under way, its request is arriving
     AWAIT_END               # an exchange is under way, its request is complete

@@ -39,7 +39,8 @@ cdef class Client(Connection):
         return client
 
     def __repr__(self):
-        names = ("awaiting a PROXY header", "reading a head", "reading a body", "awaiting a response", "a tunnel", "lingering", "closed")
+        names = ("new", "awaiting a PROXY header", "reading a head", "reading a body", "awaiting a response", "a tunnel",
+                 "lingering", "closed")
         return f"<{type(self).__name__} {self.peer.decode()} {names[<int>self.state]}>"
 
     # Life of the connection ----------------------------------------------------------------------------------------
