@@ -32,6 +32,7 @@ _PROCESS_WIDE: tuple[Entry, ...] = (
     (SlotKind.COUNTER, names.BYTES_IN),
     (SlotKind.COUNTER, names.BYTES_OUT),
     (SlotKind.COUNTER, names.CLIENT_ABORTS),
+    (SlotKind.COUNTER, names.STRAY_CALLBACKS),
     (SlotKind.COUNTER, names.ACCESS_LOG_DROPPED),
     (SlotKind.HISTOGRAM, names.REQUEST_TIME),
 )

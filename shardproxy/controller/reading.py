@@ -108,6 +108,7 @@ class Reading:
             bytes_in=count(names.BYTES_IN),
             bytes_out=count(names.BYTES_OUT),
             client_aborts=count(names.CLIENT_ABORTS),
+            stray_callbacks=count(names.STRAY_CALLBACKS),
             access_log_dropped=count(names.ACCESS_LOG_DROPPED),
             faults={kind: count(names.fault(kind)) for kind in FAULT_KINDS},
             listeners={listener.name: self._listener(listener) for listener in config.listeners},

@@ -274,6 +274,7 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
     bytes_out: int
     """To clients."""
     client_aborts: int
+    stray_callbacks: int
     """Clients that left before their response was complete."""
     access_log_dropped: int
     """Lines of access logs that were left out, since their file did not take them in time."""

@@ -63,7 +63,7 @@ cdef class AccessLog(Journal):
         record.status = over.status or statuses[fault]
         record.bytes_in, record.bytes_out = over.request_bytes, over.response_bytes
         record.duration_ns = now - over.started_ns
-        record.upstream_ns = now - over.sent_ns if over.is_sent else -1
+        record.upstream_ns = now - over.sent_ns if over.sent_ns else -1
         self.write(&record)
 
     cdef void note_refusal(self, bytes peer, int fault) noexcept:
@@ -105,5 +105,6 @@ cdef class AccessLog(Journal):
         elif self.file.add(write_line(out, record, self.format)):
             self.set_deadline(self.wheel.now_ns + self.flush_ns)
 
-    cdef void timed_out(self) noexcept:
+    cdef int timed_out(self) except -1:
         self.file.push()
+        return 0

@@ -43,5 +43,5 @@ cdef class RouteAction(Action):
     cdef Edits request_edits
     cdef Edits response_edits
 
-    cdef void answer(self, Exchange exchange) noexcept
-    cdef void rewrite_path(self, Exchange exchange) noexcept
+    cdef int answer(self, Exchange exchange) except -1
+    cdef int rewrite_path(self, Exchange exchange) except -1

@@ -5,9 +5,6 @@ Plain Python objects where they are in use, and one test of a field where they a
 
 from http import HTTPStatus
 
-from shardproxy.http1.faults cimport Fault
-from shardproxy.shm.metrics cimport count
-
 cdef enum:
     NO_KEY = 0
 
@@ -89,18 +86,18 @@ cdef class RouteAction(Action):
         self.split, self.local, self.rewrite = split, local, rewrite
         self.request_edits, self.response_edits, self.mirror = request_edits, response_edits, mirror
 
-    cdef bint begin(self, object exchange) noexcept:
+    cdef bint begin(self, object exchange) except -1:
         cdef Exchange asking = <Exchange>exchange
         if self.local is not None:
             self.answer(asking)
             return False
         if self.split is not None:
-            asking.cluster = self.split.choose(asking)
+            asking.lead_to(self.split.choose(asking))
         if self.rewrite is not None:
             self.rewrite_path(asking)
         return True
 
-    cdef void answer(self, Exchange exchange) noexcept:
+    cdef int answer(self, Exchange exchange) except -1:
         """What the route says is the response; no endpoint is asked."""
         cdef bytes head = self.local.head
         if self.local.location is not None:
@@ -108,37 +105,34 @@ cdef class RouteAction(Action):
                 exchange.listener.scheme, host_of(exchange.request), path_of(exchange), query_of(exchange.request))
         if self.response_edits is not None:
             head += self.response_edits.lines(exchange, self.local.status)
-        exchange.is_answered = True
-        exchange.status = self.local.status
-        count(exchange.process.cells, exchange.process.slots.responses[min(self.local.status // 100, 5)], 1)
-        exchange.client.answer(head, self.local.body)
-        exchange.finish(Fault.OK)
+        exchange.answer_locally(self.local.status, head, self.local.body)
+        return 0
 
-    cdef void rewrite_path(self, Exchange exchange) noexcept:
+    cdef int rewrite_path(self, Exchange exchange) except -1:
         """The query goes on as it came."""
         cdef Head head = exchange.request
         if self.rewrite.prefix is not None or self.rewrite.pattern is not None:
             if exchange.path is not None or (head.path_len and head.base[head.path] == b'/'):
-                exchange.path = self.rewrite.rewritten(path_of(exchange))
-                exchange.additions.path, exchange.additions.path_len = exchange.path, len(exchange.path)
+                exchange.set_path(self.rewrite.rewritten(path_of(exchange)))
         if self.rewrite.host is not None:
-            exchange.additions.host, exchange.additions.host_len = self.rewrite.host, len(self.rewrite.host)
+            exchange.set_host(self.rewrite.host)
+        return 0
 
-    cdef void edit_request(self, object exchange) noexcept:
+    cdef int edit_request(self, object exchange) except -1:
         cdef Exchange asking = <Exchange>exchange
         if self.mirror is not None:
             self.mirror.begin(asking)
         if self.request_edits is not None:
             self.request_edits.cut(asking.request)
-            asking.request_lines = self.request_edits.lines(asking, 0)
-            asking.additions.lines, asking.additions.lines_len = asking.request_lines, len(asking.request_lines)
+            asking.set_request_lines(self.request_edits.lines(asking, 0))
+        return 0
 
-    cdef void edit_response(self, object exchange, Head head) noexcept:
+    cdef int edit_response(self, object exchange, Head head) except -1:
         cdef Exchange asking = <Exchange>exchange
         if self.response_edits is not None:
             self.response_edits.cut(head)
-            lines = self.response_edits.lines(asking, head.status)
-            asking.extra_lines = lines if asking.extra_lines is None else asking.extra_lines + lines
+            asking.add_response_lines(self.response_edits.lines(asking, head.status))
+        return 0
 
 
 cdef bytes path_of(Exchange exchange):

@@ -10,7 +10,7 @@ cdef class LimitGate(Gate):
     cdef RateLimits limits
 
     cdef void find_client(self, Exchange exchange, Hop* client) noexcept
-    cdef void delay(self, Exchange exchange, int64_t wait_ns) noexcept
+    cdef int delay(self, Exchange exchange, int64_t wait_ns) except -1
 
 # Who the request's client is, as the listener's trusted proxies tell it.
 cdef void read_client(Exchange exchange, Hop* client) noexcept

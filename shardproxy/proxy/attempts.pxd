@@ -7,3 +7,4 @@ cdef class Attempt(Watched):
     cdef Upstream upstream          # None when it is over
 
     cdef Upstream conclude(self)
+    cdef void end_with(self, int fault) noexcept

@@ -6,6 +6,7 @@ import socket
 from libc.stdint cimport uint32_t
 
 from shardproxy.http1.faults cimport Fault
+from .boundary cimport report
 from .streams import adopt
 from .watching cimport EPOLLOUT
 
@@ -34,21 +35,36 @@ cdef class Attempt(Watched):
     def __repr__(self):
         return f"<Attempt {self.fd} {'over' if self.upstream is None else 'connecting'}>"
 
-    cdef void ready(self, uint32_t mask) noexcept:
+    cdef int ready(self, uint32_t mask) except -1:
         if self.upstream is None:
-            return
+            return 0
         if self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
             self.fail()
-            return
-        upstream = self.conclude()
+            return 0
+        upstream = self.upstream
+        self.leave()
         adopt(self.watcher, self.sock.detach(), upstream)
+        self.upstream = None
+        return 0
+
+    cdef void crashed(self, int fault) noexcept:
+        """Whatever failed, there is no connection."""
+        self.end_with(fault)
 
     def fail(self):
-        cdef Upstream upstream = self.conclude()
-        self.sock.close()
+        self.end_with(Fault.CONNECT_FAILED)
+
+    # boundary
+    cdef void end_with(self, int fault) noexcept:
+        cdef Upstream upstream = self.upstream
+        try:
+            self.conclude()
+            self.sock.close()
+        except BaseException as error:
+            report(error, self)
         if upstream is not None:
             upstream.attempt = None
-            upstream.connect_failed(Fault.CONNECT_FAILED)
+            upstream.connect_failed(fault)
 
     def cancel(self):
         """Whoever cancels knows."""

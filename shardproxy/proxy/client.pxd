@@ -38,9 +38,10 @@ cdef class Client(Connection):
     cdef void belong_to(self, Process process, ListenerRuntime listener) noexcept
     cdef int admit(self) noexcept
     cdef int admit_address(self) noexcept
-    cdef void begin(self) noexcept
+    cdef int begin(self) except -1
     cdef bint has_unread(self) noexcept
-    cdef void read(self) noexcept
+    cdef int read(self) except -1
+    cdef void read_held(self) noexcept
     cdef void refuse(self, int fault) noexcept
     cdef void set_pauses(self, bint is_held, bint is_full) noexcept
     cdef void linger(self) noexcept

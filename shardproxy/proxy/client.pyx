@@ -4,14 +4,18 @@ Closing lingers (RFC 9112 §9.6) when the client may still be sending: a close w
 a reset, which can overtake our last answer.
 """
 
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.string cimport memcpy
 
 from shardproxy.http1.faults cimport Fault
 from shardproxy.http1.forwarding cimport Ip, read_ip
 from shardproxy.http1.proxy_protocol cimport destination_text, proxy_header
 from shardproxy.shm.addresses cimport ADDRESS_REFUSED, ADDRESS_UNCOUNTED, address_enter, address_leave
+from shardproxy.shm.debug cimport CLIENTS, born, gone
 from shardproxy.shm.gauges cimport gauge_add, gauge_reserve
 from shardproxy.shm.metrics cimport count
+from .boundary cimport report
+from .exchange cimport QUEUED
 from .runtime cimport UNLIMITED
 
 cdef enum:
@@ -45,14 +49,15 @@ cdef class Client(Connection):
 
     # Life of the connection ----------------------------------------------------------------------------------------
 
-    cdef void opened(self, Stream stream) noexcept:
+    cdef int opened(self, Stream stream) except -1:
+        born(CLIENTS)
         self.stream = stream
         self.peer = stream.peer_host() or b"unknown"
         self.process.clients.add(self)
         count(self.process.cells, self.listener.accepted, 1)
         self.quiet_since_ns = self.wheel.now_ns
         self.set_deadline(self.wheel.now_ns + self.listener.request_head_ns)
-        self.begin()
+        return self.begin()
 
     cdef int admit(self) noexcept:
         """Count in, unless the listener has as many connections as allowed, over all workers; OK or a fault."""
@@ -72,7 +77,7 @@ cdef class Client(Connection):
         IPv6 clients are told apart by their /64, since one of them has all of it."""
         cdef unsigned char[12] key
         cdef Ip ip
-        if self.listener.per_client_cap == UNLIMITED or not read_ip(self.peer, len(self.peer), &ip):
+        if self.listener.per_client_cap == UNLIMITED or not read_ip(PyBytes_AS_STRING(self.peer), PyBytes_GET_SIZE(self.peer), &ip):
             return Fault.OK
         memcpy(key, &self.listener.connections, 4)
         memcpy(key + 4, ip.octets, 8)
@@ -91,12 +96,12 @@ cdef class Client(Connection):
         ours = self.stream.own_name()
         return proxy_header(version, self.peer, theirs[1], ours[0].encode(), ours[1])
 
-    cdef void lost(self) noexcept:
+    cdef int lost(self) except -1:
         cdef Exchange exchange = self.exchange
+        gone(CLIENTS)
         self.state = CLOSED
         self.exchange = None
         self.stop_timer()
-        self.process.clients.discard(self)
         if self.is_counted:
             self.is_counted = False
             gauge_add(self.process.gauge_cells, self.listener.connections, -1)
@@ -105,8 +110,10 @@ cdef class Client(Connection):
         self.part()
         if exchange is not None:
             exchange.client_lost()
+        self.process.clients.discard(self)
+        return 0
 
-    cdef bint ended(self) noexcept:
+    cdef bint ended(self) except -1:
         """The client sends no more.  After a complete request it may still be waiting for the answer."""
         self.saw_eof = True
         if self.state == READ_BODY:
@@ -115,11 +122,11 @@ cdef class Client(Connection):
         if self.state == TUNNEL:
             self.exchange.client_eof()
             return self.state == TUNNEL
-        if self.exchange is not None and self.exchange.place is not None:
+        if self.exchange is not None and self.exchange.state == QUEUED:
             return False    # nobody keeps a place in a queue for a client that has left, as far as that can be told
         return self.state == AWAIT_END
 
-    cdef void timed_out(self) noexcept:
+    cdef int timed_out(self) except -1:
         if self.state == READ_PROXY_HEADER:
             self.refuse(Fault.HEAD_TIMEOUT)
         elif self.state == READ_HEAD and (self.partial is not None or self.blank_lines):
@@ -134,6 +141,7 @@ cdef class Client(Connection):
             self.exchange.request_failed(Fault.BODY_TIMEOUT)
         else:
             self.abort()
+        return 0
 
     @property
     def is_idle(self):
@@ -180,7 +188,7 @@ cdef class Client(Connection):
         if self.exchange is not None:
             self.exchange.client_blocked()
 
-    cdef void writable(self) noexcept:
+    cdef int writable(self) except -1:
         self.is_blocked = False
         self.outstanding = 0
         if self.exchange is not None:
@@ -188,6 +196,7 @@ cdef class Client(Connection):
         elif self.state == READ_HEAD:
             self.set_pauses(False, False)
             self.read()
+        return 0
 
     # Endings -------------------------------------------------------------------------------------------------------
 
@@ -205,11 +214,19 @@ cdef class Client(Connection):
         self.outstanding = self.stream.unsent()
         return before == 0 or self.outstanding < before
 
-    cdef void begin(self) noexcept:
-        pass
+    cdef int begin(self) except -1:
+        return 0
 
-    cdef void read(self) noexcept:
-        pass
+    cdef int read(self) except -1:
+        return 0
+
+    # boundary
+    cdef void read_held(self) noexcept:
+        """What the client has sent already, of requests to come."""
+        try:
+            self.read()
+        except BaseException as error:
+            self.crashed(report(error, self))
 
     cdef void refuse(self, int fault) noexcept:
         pass

@@ -32,5 +32,5 @@ cdef class Connection(End):
     cdef void put(self, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept
     cdef void write_trailers(self) noexcept
     cdef void put_scratch(self) noexcept
-    cdef void keep_partial(self) noexcept
-    cdef int join_partial(self, uint32_t max_bytes) noexcept
+    cdef int keep_partial(self) except -1
+    cdef int join_partial(self, uint32_t max_bytes) except -1

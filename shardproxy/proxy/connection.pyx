@@ -4,6 +4,7 @@ and a short body are one write; large pieces pass without a copy.
 The scratch buffer belongs to one connection at a time (`cork`); who needs it next makes the other one flush.
 """
 
+from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE
 from cpython.bytes cimport PyBytes_AS_STRING
 
 from shardproxy.http1.faults cimport Fault
@@ -59,22 +60,21 @@ cdef class Connection(End):
         if self.written != NOT_COUNTED:
             count(self.process.cells, self.written, self.process.scratch.size + size)
         if self.process.scratch.failed:
-            self.stream.abort()     # no memory
+            self.stream.break_off(Fault.NO_RESOURCES)
         else:
             self.stream.send_with(self.process.scratch.start, self.process.scratch.size, data, at, size)
         self.process.scratch.clear()
 
     # hot
     cdef void put_scratch(self) noexcept:
+        """What could not be put together for lack of memory is not sent, and nothing after it."""
         cdef Py_ssize_t size = self.process.scratch.size
-        if size == 0:
-            return
         if self.stream is not None:
-            if self.written != NOT_COUNTED:
-                count(self.process.cells, self.written, size)
             if self.process.scratch.failed:
-                self.stream.abort()     # no memory
-            else:
+                self.stream.break_off(Fault.NO_RESOURCES)
+            elif size:
+                if self.written != NOT_COUNTED:
+                    count(self.process.cells, self.written, size)
                 self.stream.send(self.process.scratch.start, size)
         self.process.scratch.clear()
 
@@ -90,13 +90,14 @@ cdef class Connection(End):
         self.flush()
 
     cdef void write_trailers(self) noexcept:
-        splice_trailers(self.process.scratch, <const char*>self.trailers, len(self.trailers))
+        splice_trailers(self.process.scratch, PyByteArray_AS_STRING(self.trailers), PyByteArray_GET_SIZE(self.trailers))
 
-    cdef void keep_trailers(self, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept:
+    cdef int keep_trailers(self, bytes data, Py_ssize_t at, Py_ssize_t size) except -1:
         """The bytes of a trailer section; the reader has checked them and bounds them."""
         if self.trailers is None:
             self.trailers = bytearray()
         self.trailers += data[at:at + size]
+        return 0
 
     # hot
     cdef void flush(self) noexcept:
@@ -113,17 +114,18 @@ cdef class Connection(End):
         """Drop what is held: it belongs to a message that will not be completed."""
         if self.process.corked is self:
             self.process.corked = None
-            self.process.scratch.size = 0
+            self.process.scratch.clear()
 
     # Heads in pieces -----------------------------------------------------------------------------------------------
 
-    cdef void keep_partial(self) noexcept:
+    cdef int keep_partial(self) except -1:
         """The rest of the input is the beginning of a head."""
         self.partial = bytearray(self.input[self.at:])
         self.scanned = 0
         self.input = None
+        return 0
 
-    cdef int join_partial(self, uint32_t max_bytes) noexcept:
+    cdef int join_partial(self, uint32_t max_bytes) except -1:
         """Add the input to the incomplete head: OK when it is complete and the input again, NEED_MORE or a fault.
 
         Cost: each byte is looked at once, however many pieces there are."""

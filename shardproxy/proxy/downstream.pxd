@@ -13,17 +13,19 @@ cdef class Downstream(Client):
     cdef bint is_http10
     cdef int64_t body_since_ns      # when the request's body began
 
-    cdef int read_proxy_header(self) noexcept
-    cdef void read_head(self) noexcept
+    cdef int read_all(self) except -1
+    cdef int read_proxy_header(self) except -1
+    cdef int read_head(self) except -1
     cdef bint skip_blank_lines(self) noexcept
-    cdef void begin_exchange(self, Head head, const Framing* framing) noexcept
-    cdef void read_body(self) noexcept
+    cdef int begin_exchange(self, Head head, const Framing* framing) except -1
+    cdef int read_body(self) except -1
     cdef int64_t body_deadline(self) noexcept
-    cdef void read_tunnel(self) noexcept
+    cdef int read_tunnel(self) except -1
     cdef void hold_input(self) noexcept
     cdef bint is_last(self) noexcept
     cdef bint has_ended(self) noexcept
     cdef bytes connection_line(self)
+    cdef void add_connection_line(self) noexcept
     cdef bytes upgrade_lines(self, Head head)
     cdef bytes with_extra(self, bytes lines)
     cdef void await_next(self) noexcept

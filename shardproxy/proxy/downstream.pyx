@@ -23,12 +23,13 @@ from shardproxy.http1.head cimport Field, give_head, take_head
 from shardproxy.http1.names cimport FIELD_UPGRADE, METHOD_HEAD
 from shardproxy.http1.proxy_protocol cimport ProxyHeader, scan_proxy_header, source_text
 from shardproxy.http1.splice cimport Scratch, splice_response
+from shardproxy.shm.debug cimport SP_DEBUG
 from shardproxy.shm.metrics cimport count
-from .answer cimport closes, has_reply, write_reply
+from .answer cimport begin_reply, closes, end_reply, has_reply
 from .client cimport AWAIT_END, CLOSED, LINGER, READ_BODY, READ_HEAD, READ_PROXY_HEADER, TUNNEL
 from .connection cimport Connection
 from .ends cimport Pace
-from .exchange cimport Exchange
+from .exchange cimport OVER, Exchange
 from .runtime cimport UNLIMITED
 
 cdef enum:
@@ -39,39 +40,52 @@ cdef enum:
 @cython.final
 cdef class Downstream(Client):
 
-    cdef void begin(self) noexcept:
+    cdef int begin(self) except -1:
         cdef int fault = self.admit()
         self.state = READ_PROXY_HEADER if self.listener.expects_proxy_header else READ_HEAD
         if fault == Fault.OK and self.state == READ_HEAD:
             fault = self.admit_address()
         if fault != Fault.OK:
             self.refuse(fault)
+        return 0
 
     # The client to us ----------------------------------------------------------------------------------------------
 
     # hot
-    cdef void received(self, bytes data) noexcept:
+    cdef int received(self, bytes data) except -1:
         count(self.process.cells, self.process.slots.bytes_in, PyBytes_GET_SIZE(data))
         if self.state == LINGER:
             self.linger_left -= PyBytes_GET_SIZE(data)
             if self.linger_left < 0:
                 self.abort()
-            return
+            return 0
         if self.input is None:
             self.input = data
             self.at = 0
         else:
             self.input = self.input[self.at:] + data  # warm: only when requests are pipelined
             self.at = 0
-        self.read()
+        return self.read()
 
     # hot
-    cdef void read(self) noexcept:
+    cdef int read(self) except -1:
         """Read on until the input is used up or has to wait for the response.  Never entered twice: answers that come
         at once only change the state, and the loop goes on.  A client that does not take its answers gets no new ones."""
         if self.is_reading:
-            return
+            return 0
         self.is_reading = True
+        self.read_all()
+        self.is_reading = False
+        if self.exchange is not None:
+            self.exchange.flush_origin()
+            if SP_DEBUG and self.exchange is not None:
+                self.exchange.check()
+        if self.saw_eof and self.state == READ_HEAD:
+            self.close()
+        return 0
+
+    # hot
+    cdef int read_all(self) except -1:
         while self.input is not None:
             if self.at == PyBytes_GET_SIZE(self.input):
                 self.input = None
@@ -89,13 +103,21 @@ cdef class Downstream(Client):
                 break
             else:
                 self.input = None
-        self.is_reading = False
-        if self.exchange is not None and self.exchange.origin is not None:
-            self.exchange.origin.flush()
-        if self.saw_eof and self.state == READ_HEAD:
-            self.close()
+        return 0
 
-    cdef int read_proxy_header(self) noexcept:
+    cdef void crashed(self, int fault) noexcept:
+        """Python has raised while the client was served; bytes of it may be missing, so no further request is read."""
+        cdef Exchange exchange = self.exchange
+        self.is_reading = self.keep_alive = False
+        self.input = self.partial = None
+        if exchange is not None and exchange.state != OVER:
+            exchange.crash(fault)
+        elif self.state == READ_HEAD or self.state == READ_PROXY_HEADER:
+            self.refuse(fault)
+        else:
+            self.abort()
+
+    cdef int read_proxy_header(self) except -1:
         """Whom the proxy in front of us connects for: from here on its word is the client's address."""
         cdef ProxyHeader header
         cdef int fault = scan_proxy_header(PyBytes_AS_STRING(self.input) + self.at,
@@ -112,7 +134,7 @@ cdef class Downstream(Client):
         return fault
 
     # hot
-    cdef void read_head(self) noexcept:
+    cdef int read_head(self) except -1:
         cdef Framing framing
         cdef Head head
         cdef int fault
@@ -121,9 +143,9 @@ cdef class Downstream(Client):
             if fault != Fault.OK:
                 if fault != Fault.NEED_MORE:
                     self.refuse(fault)
-                return
+                return 0
         if not self.skip_blank_lines():
-            return
+            return 0
         head = take_head()
         fault = head.scan_request(self.input, self.at, &self.listener.limits)
         if fault == Fault.OK:
@@ -133,13 +155,13 @@ cdef class Downstream(Client):
                 fault = Fault.BODY_TOO_LARGE
             else:
                 self.at += head.size
-                self.begin_exchange(head, &framing)
-                return
+                return self.begin_exchange(head, &framing)
         give_head(head)
         if fault == Fault.NEED_MORE:
             self.keep_partial()
         else:
             self.refuse(fault)
+        return 0
 
     # hot
     cdef bint skip_blank_lines(self) noexcept:
@@ -154,22 +176,18 @@ cdef class Downstream(Client):
             return False
         return self.at < n
 
-    cdef void keep_partial(self) noexcept:
+    cdef int keep_partial(self) except -1:
         """The rest of the head has as long as request_head, from its first byte on."""
+        cdef unsigned char first = PyBytes_AS_STRING(self.input)[self.at]
         Connection.keep_partial(self)
         self.set_deadline(self.wheel.now_ns + self.listener.request_head_ns)
-        if self.partial[0] != b'\r' and not sp_class[<unsigned char>self.partial[0]] & SP_TOKEN:
+        if first != b'\r' and not sp_class[first] & SP_TOKEN:
             self.refuse(Fault.BAD_REQUEST_LINE)
+        return 0
 
     # hot
-    cdef void begin_exchange(self, Head head, const Framing* framing) noexcept:
+    cdef int begin_exchange(self, Head head, const Framing* framing) except -1:
         cdef Exchange exchange = Exchange.__new__(Exchange)
-        exchange.process = self.process
-        exchange.listener = self.listener
-        exchange.client = self
-        exchange.peer = self.peer
-        exchange.request = head
-        exchange.framing = framing[0]
         self.blank_lines = 0
         self.exchange = exchange
         self.is_http10 = head.minor == 0
@@ -182,10 +200,11 @@ cdef class Downstream(Client):
             self.state = READ_BODY
             self.body_since_ns = self.wheel.now_ns
             self.set_deadline(self.wheel.now_ns + self.listener.request_body_ns)
-        exchange.begin()
+        exchange.begin(self.process, self.listener, self, self.peer, head, framing)
+        return 0
 
     # hot
-    cdef void read_body(self) noexcept:
+    cdef int read_body(self) except -1:
         cdef Piece piece
         cdef Py_ssize_t at = self.at
         cdef bytes data = self.input
@@ -196,7 +215,7 @@ cdef class Downstream(Client):
         if fault != Fault.OK:
             self.input = None
             exchange.request_failed(fault)
-            return
+            return 0
         self.at = at + piece.used
         self.set_deadline(self.body_deadline())
         if piece.size:
@@ -205,6 +224,7 @@ cdef class Downstream(Client):
             self.state = AWAIT_END
             self.set_deadline(0)
             exchange.request_end()
+        return 0
 
     cdef int64_t body_deadline(self) noexcept:
         """The longest silence; and with a minimum rate, no later than the bytes so far allow (Apache's mod_reqtimeout)."""
@@ -216,10 +236,10 @@ cdef class Downstream(Client):
                    + (0 if upload is None else upload.waited_ns)
                    + <int64_t>(self.body.seen * self.listener.ns_per_body_byte))
 
-    cdef void read_tunnel(self) noexcept:
+    cdef int read_tunnel(self) except -1:
         cdef bytes data = self.input
         self.input = None
-        self.exchange.request_body(data, self.at, PyBytes_GET_SIZE(data) - self.at)
+        return self.exchange.request_body(data, self.at, PyBytes_GET_SIZE(data) - self.at)
 
     cdef void hold_input(self) noexcept:
         """Pipelined bytes wait; enough of them, and the client has to wait too."""
@@ -238,7 +258,7 @@ cdef class Downstream(Client):
     # The exchange to us: the response ------------------------------------------------------------------------------
 
     # hot
-    cdef void send_head(self, Head head, const Framing* framing) noexcept:
+    cdef int send_head(self, Head head, const Framing* framing) except -1:
         """A body without a length is sent chunked, so that the client can tell its end from a cut; to an HTTP/1.0
         client it ends with the connection."""
         cdef Framing sent = framing[0]
@@ -252,13 +272,14 @@ cdef class Downstream(Client):
             self.set_pauses(self.is_held, False)
             splice_response(self.process.scratch, head, &sent, self.with_extra(self.upgrade_lines(head)),
                             self.process.date_line, self.listener.via)
-            return
+            return 0
         if sent.kind == BODY_UNTIL_CLOSE or self.is_last():
             self.keep_alive = False
         elif self.state == READ_BODY and head.status >= 300:
             self.keep_alive = False     # the rest of the request would have to be read for nothing
         splice_response(self.process.scratch, head, &sent, self.with_extra(self.connection_line()),
                         self.process.date_line, self.listener.via)
+        return 0
 
     cdef void open_tunnel(self) noexcept:
         """The endpoint is reached: 200 without a body, and from here on bytes go as they come (RFC 9110 §9.3.6)."""
@@ -290,6 +311,12 @@ cdef class Downstream(Client):
             return b"Connection: close\r\n"
         return b"Connection: keep-alive\r\n" if self.is_http10 else b""
 
+    cdef void add_connection_line(self) noexcept:
+        if not self.keep_alive:
+            self.process.scratch.add(b"Connection: close\r\n", 19)
+        elif self.is_http10:
+            self.process.scratch.add(b"Connection: keep-alive\r\n", 24)
+
     # hot
     cdef bytes with_extra(self, bytes lines):
         """Behind them what the exchange adds to its response."""
@@ -307,14 +334,18 @@ cdef class Downstream(Client):
 
     cdef void reply(self, int fault, int64_t retry_after_s) noexcept:
         cdef bint is_head = self.exchange is not None and self.exchange.request.method == METHOD_HEAD
-        cdef bytes lines = None if self.exchange is None else self.exchange.reply_lines
+        cdef bytes lines = None
+        if self.exchange is not None:
+            lines = self.exchange.reply_lines
         if self.stream is None or not has_reply(fault):
             self.keep_alive = False
             return
         if closes(fault) or self.state == READ_BODY or self.is_last():
             self.keep_alive = False
         self.cork()
-        write_reply(self.process, fault, retry_after_s, self.connection_line(), lines, is_head)
+        begin_reply(self.process, fault, retry_after_s)
+        self.add_connection_line()
+        end_reply(self.process, fault, lines, is_head)
         self.sending = BODY_NONE
         self.flush()
 
@@ -328,7 +359,7 @@ cdef class Downstream(Client):
         self.cork()
         out.add_bytes(head)
         out.add_bytes(self.process.date_line)
-        out.add_bytes(self.connection_line())
+        self.add_connection_line()
         out.add(b"\r\n", 2)
         if self.exchange.request.method != METHOD_HEAD:
             out.add_bytes(body)
@@ -339,8 +370,10 @@ cdef class Downstream(Client):
         if self.state == READ_BODY and self.is_held:
             self.set_deadline(self.body_deadline())     # it could not be heard until now
         self.set_pauses(False, self.is_full)
-        if self.state == TUNNEL and self.input is not None:
-            self.read()
+
+    cdef int read_on(self) except -1:
+        """What came behind the head that has opened the tunnel."""
+        return self.read() if self.input is not None else 0
 
     # hot
     cdef void release(self) noexcept:
@@ -362,4 +395,5 @@ cdef class Downstream(Client):
         self.quiet_since_ns = self.wheel.now_ns
         self.set_pauses(False, False)
         self.set_deadline(self.wheel.now_ns + self.listener.idle_ns)
-        self.read()
+        if self.input is not None or self.saw_eof:
+            self.read_held()

@@ -25,9 +25,10 @@ cdef class Edits:
             for name, pieces in (*set, *add)
         ])
 
-    cdef void cut(self, Head head) noexcept:
+    cdef int cut(self, Head head) except -1:
         for name in self.dropped:
             head.drop_named(<bytes>name, len(name))
+        return 0
 
     cdef bytes lines(self, Exchange exchange, int status):
         found = b""

@@ -2,14 +2,14 @@
 
 
 cdef class End(Receiver):
-    cdef void send_head(self, Head head, const Framing* framing) noexcept:
-        pass
+    cdef int send_head(self, Head head, const Framing* framing) except -1:
+        return 0
 
     cdef void send_body(self, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept:
         pass
 
-    cdef void keep_trailers(self, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept:
-        pass
+    cdef int keep_trailers(self, bytes data, Py_ssize_t at, Py_ssize_t size) except -1:
+        return 0
 
     cdef void finish(self) noexcept:
         pass
@@ -22,6 +22,21 @@ cdef class End(Receiver):
 
     cdef void flush(self) noexcept:
         pass
+
+    cdef void send_interim(self, Head head) noexcept:
+        pass
+
+    cdef void reply(self, int fault, int64_t retry_after_s) noexcept:
+        pass
+
+    cdef void answer(self, bytes head, bytes body) noexcept:
+        pass
+
+    cdef int read_on(self) except -1:
+        return 0
+
+    cdef bytes announce(self, int version):
+        return b""
 
     cdef void pause(self) noexcept:
         pass
@@ -41,27 +56,12 @@ cdef class End(Receiver):
     cdef void change_exchange(self, object exchange, int64_t deadline) noexcept:
         pass
 
-    cdef void send_interim(self, Head head) noexcept:
-        pass
-
-    cdef void reply(self, int fault, int64_t retry_after_s) noexcept:
-        pass
-
-    cdef void answer(self, bytes head, bytes body) noexcept:
-        pass
-
-    cdef bytes announce(self, int version):
-        return b""
-
 
 cdef class Source:
-    cdef End take(self, object exchange):
+    cdef End take(self, object exchange, int* fault):
         return None
 
-    cdef End connect(self, object exchange):
-        return None
-
-    cdef bytes greeting(self, object exchange):
+    cdef End connect(self, object exchange, int* fault):
         return None
 
     cdef void give_back(self, End end) noexcept:
@@ -69,6 +69,9 @@ cdef class Source:
 
     cdef void forget(self, End end) noexcept:
         pass
+
+    cdef bytes greeting(self, object exchange):
+        return None
 
 
 cdef class Retrier:
@@ -81,11 +84,14 @@ cdef class Retrier:
     cdef int64_t answer_deadline(self, int64_t now) noexcept:
         return 0
 
-    cdef bint after_fault(self, int fault) noexcept:
+    cdef bint after_fault(self, int fault) except -1:
         return False
 
-    cdef bint after_head(self, Head head) noexcept:
+    cdef bint after_head(self, Head head) except -1:
         return False
+
+    cdef void note_tried(self, int endpoint) noexcept:
+        pass
 
     cdef void settle(self) noexcept:
         pass
@@ -94,8 +100,36 @@ cdef class Retrier:
         pass
 
 
+cdef class WaitingRoom(Timed):
+    cdef bint is_busy(self) noexcept:
+        return False
+
+    cdef bint enter(self, object exchange) except -1:
+        return False
+
+    cdef void beg(self) noexcept:
+        pass
+
+    cdef void leave(self, object place) noexcept:
+        pass
+
+    cdef void freed(self, object exchange) noexcept:
+        pass
+
+    cdef void connection_ended(self) noexcept:
+        pass
+
+    cdef int attach(self, object cluster) except -1:
+        return 0
+
+
+cdef class RetryPlan:
+    cdef Retrier begin(self, object exchange):
+        return None
+
+
 cdef class Hedger:
-    cdef bint head_came(self, object exchange, Head head, const Framing* framing) noexcept:
+    cdef bint head_came(self, object exchange, Head head, const Framing* framing) except -1:
         return False
 
     cdef bint interim_came(self, object exchange) noexcept:
@@ -113,44 +147,13 @@ cdef class HedgePlan:
         return None
 
 
-cdef class WaitingRoom(Timed):
-    cdef bint is_busy(self) noexcept:
-        return False
-
-    cdef bint enter(self, object exchange) noexcept:
-        return False
-
-    cdef bint enter_again(self, object exchange) noexcept:
-        return False
-
-    cdef void leave(self, object place) noexcept:
-        pass
-
-    cdef void freed(self, object exchange) noexcept:
-        pass
-
-    cdef void beg(self) noexcept:
-        pass
-
-    cdef void connection_ended(self) noexcept:
-        pass
-
-    cdef void attach(self, object cluster) noexcept:
-        pass
-
-
-cdef class RetryPlan:
-    cdef Retrier begin(self, object exchange):
-        return None
-
-
 cdef class Hashing:
-    cdef int pick(self, object exchange) noexcept:
+    cdef int pick(self, object exchange) except? -2:
         return -1
 
 
 cdef class Gate:
-    cdef bint admit(self, object exchange) noexcept:
+    cdef bint admit(self, object exchange) except -1:
         return True
 
     cdef void leave(self, object exchange) noexcept:
@@ -158,7 +161,7 @@ cdef class Gate:
 
 
 cdef class Pace(Timed):
-    cdef bint hold(self, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept:
+    cdef bint hold(self, bytes data, Py_ssize_t at, Py_ssize_t size) except -1:
         return False
 
     cdef bint hold_end(self, bint is_half) noexcept:
@@ -167,7 +170,7 @@ cdef class Pace(Timed):
     cdef bint holds(self) noexcept:
         return False
 
-    cdef bint go_on(self) noexcept:
+    cdef bint go_on(self) except -1:
         return True
 
     cdef void end(self) noexcept:
@@ -175,8 +178,8 @@ cdef class Pace(Timed):
 
 
 cdef class PacePlan:
-    cdef void begin(self, object exchange) noexcept:
-        pass
+    cdef int begin(self, object exchange) except -1:
+        return 0
 
     cdef void leave(self, object exchange) noexcept:
         pass
@@ -191,14 +194,14 @@ cdef class Journal(Timed):
 
 
 cdef class Action:
-    cdef bint begin(self, object exchange) noexcept:
+    cdef bint begin(self, object exchange) except -1:
         return True
 
-    cdef void edit_request(self, object exchange) noexcept:
-        pass
+    cdef int edit_request(self, object exchange) except -1:
+        return 0
 
-    cdef void edit_response(self, object exchange, Head head) noexcept:
-        pass
+    cdef int edit_response(self, object exchange, Head head) except -1:
+        return 0
 
 
 cdef class Copy:

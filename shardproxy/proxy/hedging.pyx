@@ -19,8 +19,10 @@ from shardproxy.http1.framing cimport BODY_NONE, Framing
 from shardproxy.http1.head cimport Head
 from shardproxy.http1.names cimport is_idempotent
 from shardproxy.shm.clock cimport now_ns
-from shardproxy.shm.metrics cimport count
+from shardproxy.shm.debug cimport HEDGES, born, gone
 from shardproxy.shm.words cimport Words, word_load
+from .boundary cimport cancel_timer, report
+from .exchange cimport AWAITING_RESPONSE, OVER
 
 cdef enum:
     MASK_BITS = 64
@@ -48,10 +50,12 @@ cdef class HedgePolicy(HedgePlan):
         hedge = Hedge.__new__(Hedge)
         hedge.policy = self
         hedge.first = asking
+        hedge.since_ns = asking.sent_ns
         hedge.handle = asking.process.watcher.call_later(patience, hedge.ask_another)
+        born(HEDGES)
         return hedge
 
-    cdef int64_t patience_ns(self, str cluster) noexcept:
+    cdef int64_t patience_ns(self, str cluster) except -1:
         """0: it is not known yet."""
         return self.after_ns if self.words is None else word_load(self.words.word(self.told[cluster]))
 
@@ -63,7 +67,7 @@ cdef class Hedge(Hedger):
 
     # What the exchanges say ----------------------------------------------------------------------------------------
 
-    cdef bint head_came(self, object exchange, Head head, const Framing* framing) noexcept:
+    cdef bint head_came(self, object exchange, Head head, const Framing* framing) except -1:
         """The first head wins, whatever its status: what becomes of it, such as a retry, is decided as ever."""
         cdef Exchange first = self.first
         self.stop_waiting()
@@ -72,7 +76,7 @@ cdef class Hedge(Hedger):
             return False
         first.tell_time(False)
         self.promote()
-        first.response_head(head, framing)
+        first.response_head(first.origin, head, framing)
         return True
 
     cdef bint interim_came(self, object exchange) noexcept:
@@ -89,7 +93,7 @@ cdef class Hedge(Hedger):
         if exchange is not self.first:
             self.drop_second()
             return True
-        if self.second is None or self.second.origin is None or now_ns() >= self.deadline():
+        if self.second is None or self.second.state == OVER or now_ns() >= self.deadline():
             self.drop_second()
             return False
         self.promote()
@@ -98,27 +102,36 @@ cdef class Hedge(Hedger):
     cdef void end(self) noexcept:
         self.stop_waiting()
         self.drop_second()
-        self.first = None
+        if self.first is not None:
+            self.first = None
+            gone(HEDGES)
 
     # Inside --------------------------------------------------------------------------------------------------------
 
+    # boundary
     def ask_another(self):
         """The first has been slow.  Nobody is refused on account of a second try: without a free place there is none."""
         cdef int endpoint
         self.handle = None
-        if self.first is None or not self.may_ask_another() or not self.charge():
+        if self.first is None or not self.may_ask_another():
             return
-        endpoint = self.another()
-        if endpoint >= 0:
-            self.begin_second(endpoint)
-        else:
+        try:
+            if not self.charge():
+                return
+            endpoint = self.another()
+            if endpoint >= 0:
+                self.ask_at(endpoint)
+            else:
+                self.discharge()
+        except BaseException as error:
+            report(error, self)
+            self.drop_second()
             self.discharge()
 
     cdef bint may_ask_another(self) noexcept:
         """Not before those who wait for a place, and not if the first try is over already, or is an upgrade."""
         cdef Exchange first = self.first
-        return (not first.is_over and not first.is_answered and first.origin is not None
-                and first.additions.upgrade_len == 0
+        return (first.state == AWAITING_RESPONSE and first.additions.upgrade_len == 0
                 and (first.cluster.queue is None or not first.cluster.queue.is_busy()))
 
     cdef int another(self) noexcept:
@@ -134,67 +147,40 @@ cdef class Hedge(Hedger):
             return NONE_CHOSEN
         return endpoint
 
-    cdef void begin_second(self, int endpoint) noexcept:
-        """What it points to belongs to the first, which outlives it."""
-        cdef Exchange first = self.first
-        cdef Exchange second = Exchange.__new__(Exchange)
-        second.process, second.listener, second.route = first.process, first.listener, first.route
-        second.cluster, second.client, second.peer = first.cluster, first.client, first.peer
-        second.request, second.framing, second.additions = first.request, first.framing, first.additions
-        second.started_ns, second.idle_ns = first.started_ns, first.idle_ns
-        second.is_request_done, second.is_second = True, True
-        second.hedger = self
+    cdef int ask_at(self, int endpoint) except -1:
+        """The endpoint's slot is taken already."""
+        cdef Exchange second
+        try:
+            second = Exchange.__new__(Exchange)
+        except BaseException:
+            self.first.cluster.balancing.release(endpoint)
+            raise
         self.second = second
-        second.take(endpoint)
-        if second.origin is not None:
-            second.origin.flush()
+        return second.begin_beside(self.first, self, endpoint)
 
     cdef void promote(self) noexcept:
         """The first exchange leaves its endpoint, and goes on at that of the second."""
         cdef Exchange first = self.first
-        cdef Exchange second = self.second
-        cdef int64_t deadline = self.deadline()
-        if first.origin is not None:
-            first.origin.reset(Fault.OK)
-        if first.is_sent:
-            count(first.process.cells, first.cluster.slots[first.endpoint].requests, 1)
-        if first.retrier is not None and first.endpoint < MASK_BITS:
-            first.retrier.tried |= <uint64_t>1 << first.endpoint
-        first.give_endpoint_back()
-        first.origin, first.endpoint, first.sent_ns = second.origin, second.endpoint, second.sent_ns
-        first.is_sent = second.is_sent
-        second.origin, second.endpoint, second.is_sent = None, NONE_CHOSEN, False
-        first.origin.change_exchange(first, deadline)
-        if first.is_client_blocked:
-            first.origin.pause()
+        if first.retrier is not None and first.endpoint >= 0:
+            first.retrier.note_tried(first.endpoint)
+        first.take_over(self.second, self.deadline())
         self.drop_second()
 
     cdef void drop_second(self) noexcept:
         """It has lost, failed, or given all it had to the first."""
         cdef Exchange second = self.second
-        if second is None:
-            return
-        self.second = None
-        second.is_over = True
-        if second.origin is not None:
-            second.origin.reset(Fault.OK)
-            second.origin = None
-        if second.is_sent:
-            count(second.process.cells, second.cluster.slots[second.endpoint].requests, 1)
-        if second.endpoint >= 0:
-            second.give_endpoint_back()
-        second.client.resume()  # in case its endpoint did not take the request
-        second.request = None
-        second.hedger = None
-        self.discharge()
+        if second is not None:
+            self.second = None
+            second.abandon()
+            self.discharge()
 
     cdef int64_t deadline(self) noexcept:
         """Of the answer, whoever gives it: by the clock of the first try."""
         if self.first.retrier is not None:
             return self.first.retrier.answer_deadline(now_ns())
-        return self.first.sent_ns + self.policy.timeout_ns
+        return self.since_ns + self.policy.timeout_ns
 
-    cdef bint charge(self) noexcept:
+    cdef bint charge(self) except -1:
         cdef RetryBudget budget = self.policy.budgets[self.first.cluster.name]
         if budget.reserve():
             self.charged = budget
@@ -206,6 +192,5 @@ cdef class Hedge(Hedger):
             self.charged = None
 
     cdef void stop_waiting(self) noexcept:
-        if self.handle is not None:
-            self.handle.cancel()
-            self.handle = None
+        cancel_timer(self.handle)
+        self.handle = None

@@ -46,10 +46,10 @@ cdef void describe_hops(Head request, ListenerRuntime listener, RequestAdditions
     additions.forwarded = listener.forwarded
     if listener.forwarded or additions.belief == BELIEF_REPLACED:
         request.drop(FIELD_FORWARDED)
-    if listener.client_field:
-        additions.client_field = listener.client_field
-        additions.client_field_len = len(listener.client_field)
-        request.drop_named(listener.client_field_lower, len(listener.client_field_lower))
+    if PyBytes_GET_SIZE(listener.client_field):
+        additions.client_field = PyBytes_AS_STRING(listener.client_field)
+        additions.client_field_len = PyBytes_GET_SIZE(listener.client_field)
+        request.drop_named(PyBytes_AS_STRING(listener.client_field_lower), PyBytes_GET_SIZE(listener.client_field_lower))
 
 
 cdef void ask_upgrade(Head request, RouteRuntime route, RequestAdditions* additions) noexcept:

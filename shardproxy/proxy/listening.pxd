@@ -8,4 +8,4 @@ cdef class StreamServer(Watched):
     cdef object sock
     cdef public ListenerRuntime listener    # who comes next is its client
 
-    cdef void rest(self) noexcept
+    cdef int rest(self) except -1

@@ -9,9 +9,10 @@ import socket
 from libc.errno cimport EMFILE, ENFILE, ENOBUFS, ENOMEM, errno
 from libc.stdint cimport uint32_t
 
+from .boundary cimport report
 from .downstream cimport Downstream
 from .sockets cimport sp_accept, sp_peer
-from .streams cimport Stream
+from .streams cimport Stream, stream_of
 from .watching cimport EPOLLIN
 
 REST_S = 0.1                # without accepting, when there are no descriptors or memory left
@@ -28,7 +29,7 @@ cdef class StreamServer(Watched):
     def __repr__(self):
         return f"<StreamServer {self.fd}>"
 
-    cdef void ready(self, uint32_t mask) noexcept:
+    cdef int ready(self, uint32_t mask) except -1:
         cdef Stream stream
         cdef Downstream client
         cdef sp_peer peer
@@ -36,18 +37,22 @@ cdef class StreamServer(Watched):
         if fd < 0:
             if self.fd >= 0 and errno in (EMFILE, ENFILE, ENOBUFS, ENOMEM):
                 self.rest()
-            return
-        stream = Stream.__new__(Stream)
-        stream.join(self.watcher, fd)
+            return 0
+        stream = stream_of(self.watcher, fd)
         stream.peer = peer
-        client = Downstream.__new__(Downstream)
-        client.belong_to(self.process, self.listener)
-        stream.attach(client)
+        try:
+            client = Downstream.__new__(Downstream)
+            client.belong_to(self.process, self.listener)
+            stream.attach(client)
+        except BaseException as error:
+            stream.crashed(report(error, stream))
+        return 0
 
-    cdef void rest(self) noexcept:
+    cdef int rest(self) except -1:
         """Who comes waits in the queue."""
         self.forget()
         self.watcher.loop.call_later(REST_S, self.go_on)
+        return 0
 
     def go_on(self):
         self.watch(EPOLLIN)

@@ -18,6 +18,7 @@ cdef class Mirror:
     cdef int sent, dropped      # counters
 
     cdef void begin(self, Exchange exchange) noexcept
+    cdef int record(self, Exchange exchange) except -1
     cdef bint draws(self) noexcept
     cdef void drop(self) noexcept
 
@@ -26,7 +27,7 @@ cdef class MirrorCopy(Copy):
     cdef Exchange original      # until it is complete, or too long
     cdef bytearray body
 
-    cdef void send(self, Exchange original) noexcept
+    cdef int send(self, Exchange original) except -1
 
 cdef class Nobody(End):
     cdef Mirror mirror

@@ -5,17 +5,13 @@ forgotten, and whatever becomes of it is seen in the other cluster's numbers alo
 and the body that is kept; what is beyond is not sent, and counted.
 """
 
-from libc.string cimport memcpy
-
 from cpython.bytes cimport PyBytes_AS_STRING
 
 from shardproxy.http1.faults cimport Fault
 from shardproxy.http1.framing cimport BODY_NONE, frame_request
 from shardproxy.http1.head cimport give_head, take_head
-from shardproxy.shm.clock cimport now_ns
 from shardproxy.shm.metrics cimport count
-from .introduction cimport introduce
-from .process cimport REQUEST_ID_LENGTH
+from .boundary cimport report
 
 cdef enum:
     MOST_UNDER_WAY = 256
@@ -29,24 +25,34 @@ cdef class Mirror:
         self.millionths, self.max_body, self.random = millionths, max_body, seed | 1
         self.sent, self.dropped = sent, dropped
 
+    # boundary
     cdef void begin(self, Exchange exchange) noexcept:
+        """Whatever fails here costs the copy, never the request."""
+        try:
+            self.record(exchange)
+        except BaseException as error:
+            report(error, self)
+            self.drop()
+
+    cdef int record(self, Exchange exchange) except -1:
         cdef MirrorCopy copy
         if not self.draws():
-            return
+            return 0
         if self.under_way >= MOST_UNDER_WAY or exchange.request.says_upgrade:
             self.drop()
-            return
+            return 0
         copy = MirrorCopy.__new__(MirrorCopy)
         copy.mirror, copy.original = self, exchange
         if exchange.framing.kind == BODY_NONE:
             copy.complete()
-        else:
-            exchange.copy = copy
-            if exchange.held is not None:
-                for data, at, size in exchange.held:
-                    copy.keep(data, at, size)
-            if exchange.is_request_done:
-                copy.complete()
+            return 0
+        exchange.record_for(copy)
+        if exchange.held is not None:
+            for data, at, size in exchange.held:
+                copy.keep(data, at, size)
+        if exchange.is_request_done:
+            copy.complete()
+        return 0
 
     cdef bint draws(self) noexcept:
         self.random ^= self.random >> 12
@@ -59,54 +65,55 @@ cdef class Mirror:
 
 
 cdef class MirrorCopy(Copy):
+    # boundary
     cdef void keep(self, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept:
+        """What cannot be kept costs the copy, never the request."""
         if self.original is None:
             return
-        if self.body is None:
-            self.body = bytearray()
-        if len(self.body) + size > self.mirror.max_body:
-            self.original = self.body = None
-            self.mirror.drop()
-        else:
-            self.body += data[at:at + size]
+        try:
+            if self.body is None:
+                self.body = bytearray()
+            if len(self.body) + size <= self.mirror.max_body:
+                self.body += data[at:at + size]
+                return
+        except BaseException as error:
+            report(error, self)
+        self.original = self.body = None
+        self.mirror.drop()
 
+    # boundary
     cdef void complete(self) noexcept:
         cdef Exchange original = self.original
         if original is not None:
             self.original = None
-            self.send(original)
+            try:
+                self.send(original)
+            except BaseException as error:
+                report(error, self)
+                self.mirror.drop()
 
     cdef void forget(self) noexcept:
         self.original = None
 
-    cdef void send(self, Exchange original) noexcept:
+    cdef int send(self, Exchange original) except -1:
         cdef Exchange shadow = Exchange.__new__(Exchange)
         cdef Nobody nobody = Nobody.__new__(Nobody)
         cdef Head head = take_head()
+        cdef Framing framing
         cdef bytes source = original.request.source
         head.scan_request(source, original.request.base - PyBytes_AS_STRING(source), &original.listener.limits)
-        if frame_request(head, &shadow.framing) != Fault.OK:
+        if frame_request(head, &framing) != Fault.OK:
             give_head(head)
-            return
+            return 0
         nobody.mirror = self.mirror
-        shadow.process, shadow.listener, shadow.client = original.process, original.listener, nobody
-        shadow.peer, shadow.request, shadow.path = original.peer, head, original.path
-        shadow.route, shadow.cluster = self.mirror.route, self.mirror.route.cluster
-        shadow.started_ns, shadow.idle_ns = now_ns(), original.listener.stream_idle_ns
-        shadow.is_request_done = shadow.is_shadow = True
-        shadow.held = [(bytes(self.body), 0, len(self.body))] if self.body else None
-        introduce(shadow.process, shadow.listener, shadow.route, head, False, shadow.peer, shadow.request_id,
-                  &shadow.additions)
-        memcpy(shadow.request_id, original.request_id, REQUEST_ID_LENGTH)
-        if shadow.path is not None:
-            shadow.additions.path, shadow.additions.path_len = shadow.path, len(shadow.path)
-        shadow.request_lines = shadow_host(head)
-        shadow.additions.host, shadow.additions.host_len = shadow.request_lines, len(shadow.request_lines)
         self.mirror.under_way += 1
         count(&self.mirror.metrics.cells, self.mirror.sent, 1)
-        shadow.choose_origin()
-        if shadow.origin is not None:
-            shadow.origin.flush()
+        try:
+            shadow.begin_shadow(original, self.mirror.route, nobody, head, &framing,
+                                bytes(self.body) if self.body else None, shadow_host(head))
+        except BaseException as error:
+            shadow.crash(report(error, shadow))
+        return 0
 
 
 cdef class Nobody(End):

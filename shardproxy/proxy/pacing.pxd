@@ -21,7 +21,6 @@ cdef class Lane(Pace):
     cdef list held
     cdef bytearray tail
     cdef bint ends_half         # it holds the end of that half of a tunnel, too
-    cdef bint is_passing        # what the exchange gets now is what we have let go
     # what of it may go next
     cdef int64_t piece          # bytes to take at a time, while there is no queue
     cdef int64_t next_piece
@@ -31,23 +30,23 @@ cdef class Lane(Pace):
     cdef int64_t blamed_since_ns
 
     cdef void find_accounts(self, tuple limits, const Ip* client)
-    cdef void keep(self, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept
-    cdef void let_go(self) noexcept
-    cdef void flush(self) noexcept
+    cdef int keep(self, bytes data, Py_ssize_t at, Py_ssize_t size) except -1
+    cdef int let_go(self) except -1
+    cdef int flush(self) except -1
     cdef Py_ssize_t allowed(self, Py_ssize_t size, int64_t now) noexcept
     cdef int64_t piece_after(self, int64_t wait) noexcept
     cdef int64_t reserve(self, int64_t size, int64_t now) noexcept
     cdef void give_back(self, int first, int64_t size, int64_t now) noexcept
     cdef void blame(self, int limit, int64_t now) noexcept
     cdef void note_passed(self, Py_ssize_t size) noexcept
-    cdef void let_through(self, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept
-    cdef void drained(self) noexcept
+    cdef int let_through(self, bytes data, Py_ssize_t at, Py_ssize_t size) except -1
+    cdef int drained(self) except -1
     # which way it goes
-    cdef void pass_on(self, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept
-    cdef void pass_end(self) noexcept
+    cdef int pass_on(self, bytes data, Py_ssize_t at, Py_ssize_t size) except -1
+    cdef int pass_end(self) except -1
     cdef bint is_stuck(self) noexcept
-    cdef End source(self) noexcept
-    cdef End sink(self) noexcept
+    cdef End source(self)
+    cdef End sink(self)
 
 cdef class Upload(Lane):
     pass

@@ -11,6 +11,7 @@ wait the smaller their pieces become, so that n flows under one limit move every
 Cost: for each piece and limit a compare-and-swap, and for each flow that is held back one timer.
 """
 
+from cpython.tuple cimport PyTuple_GET_ITEM
 from libc.math cimport sqrt
 
 from shardproxy.http1.faults cimport Fault
@@ -52,9 +53,9 @@ cdef class Lane(Pace):
 
     # From the exchange ---------------------------------------------------------------------------------------------
 
-    cdef bint hold(self, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept:
+    cdef bint hold(self, bytes data, Py_ssize_t at, Py_ssize_t size) except -1:
         cdef Py_ssize_t now
-        if self.is_passing or self.exchange is None:
+        if self.exchange is None:
             return False
         if not self.holds():
             now = self.allowed(size, now_ns())
@@ -86,7 +87,7 @@ cdef class Lane(Pace):
     cdef bint holds(self) noexcept:
         return self.held is not None or self.tail is not None
 
-    cdef bint go_on(self) noexcept:
+    cdef bint go_on(self) except -1:
         self.is_blocked = False
         if self.exchange is not None and self.holds():
             self.let_go()
@@ -105,23 +106,28 @@ cdef class Lane(Pace):
 
     # Letting go ----------------------------------------------------------------------------------------------------
 
-    cdef void timed_out(self) noexcept:
+    cdef int timed_out(self) except -1:
         self.let_go()
-        self.flush()
+        return self.flush()
 
-    cdef void flush(self) noexcept:
+    cdef void crashed(self, int fault) noexcept:
+        if self.exchange is not None:
+            self.exchange.crash(fault)
+
+    cdef int flush(self) except -1:
         sink = self.sink()
         if sink is not None:
             sink.flush()
+        return 0
 
-    cdef void let_go(self) noexcept:
+    cdef int let_go(self) except -1:
         """As much as may go now; then the timer is set for the rest, unless the sink takes no more."""
         cdef Py_ssize_t at, size, n
         cdef bytes data
         while self.exchange is not None and self.holds():
             if self.is_stuck():
                 self.blame(NOBODY, now_ns())
-                return
+                return 0
             if self.held is None:
                 data, self.tail = bytes(self.tail), None
                 self.held = [(data, 0, len(data))]
@@ -135,11 +141,10 @@ cdef class Lane(Pace):
                 self.let_through(data, at, n)
             if n < size and self.exchange is not None:
                 self.set_deadline(self.due_ns - 2 * TICK_NS)    # timers are late: the next tick may be the one
-                return
-        if self.exchange is not None:
-            self.drained()
+                return 0
+        return 0 if self.exchange is None else self.drained()
 
-    cdef void drained(self) noexcept:
+    cdef int drained(self) except -1:
         """All is out: now the end, or more from the source."""
         cdef bint was_ending = self.is_ending or self.ends_half
         self.blame(NOBODY, now_ns())
@@ -151,27 +156,27 @@ cdef class Lane(Pace):
             source = self.source()
             if source is not None:
                 source.resume()
+        return 0
 
-    cdef void keep(self, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept:
+    cdef int keep(self, bytes data, Py_ssize_t at, Py_ssize_t size) except -1:
         if self.blamed != NOBODY:
-            count(self.exchange.process.cells, (<Bandwidth>self.limits[self.blamed]).held, size)
+            count(self.exchange.process.cells, (<Bandwidth>PyTuple_GET_ITEM(self.limits, self.blamed)).held, size)
         if size <= JOINED_BYTES:
             if self.tail is None:
                 self.tail = bytearray()
             self.tail += data[at:at + size]
-            return
+            return 0
         if self.held is None:
             self.held = []
         if self.tail is not None:
             self.held.append((bytes(self.tail), 0, len(self.tail)))
             self.tail = None
         self.held.append((data, at, size))
+        return 0
 
-    cdef void let_through(self, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept:
+    cdef int let_through(self, bytes data, Py_ssize_t at, Py_ssize_t size) except -1:
         self.note_passed(size)
-        self.is_passing = True
-        self.pass_on(data, at, size)
-        self.is_passing = False
+        return self.pass_on(data, at, size)
 
     # The limits ----------------------------------------------------------------------------------------------------
 
@@ -205,8 +210,9 @@ cdef class Lane(Pace):
         cdef MetricCells* cells = self.exchange.process.cells
         cdef int64_t wait, longest = 0
         cdef int i, slowest = NOBODY
+        cdef Bandwidth limit
         for i in range(self.count):
-            limit = <Bandwidth>self.limits[i]
+            limit = <Bandwidth>PyTuple_GET_ITEM(self.limits, i)
             wait = limit.reserve(&self.accounts[i], now, size, cells)
             if limit.is_dry:
                 count(cells, limit.held, size if wait else 0)
@@ -225,103 +231,99 @@ cdef class Lane(Pace):
         """To the first so many limits."""
         cdef int i
         for i in range(first if size else 0):
-            (<Bandwidth>self.limits[i]).give_back(&self.accounts[i], now, size)
+            (<Bandwidth>PyTuple_GET_ITEM(self.limits, i)).give_back(&self.accounts[i], now, size)
 
     cdef void blame(self, int limit, int64_t now) noexcept:
         """From here on it is this one's doing that the flow waits."""
         cdef Process process = self.exchange.process
+        cdef Bandwidth former
         if limit == self.blamed:
             return
         if self.blamed != NOBODY:
-            former = <Bandwidth>self.limits[self.blamed]
+            former = <Bandwidth>PyTuple_GET_ITEM(self.limits, self.blamed)
             gauge_add(process.gauge_cells, former.waiting, -1)
             count(process.cells, former.waited, now - self.blamed_since_ns)
             self.waited_ns += now - self.blamed_since_ns
         self.blamed, self.blamed_since_ns = limit, now
         if limit != NOBODY:
-            gauge_add(process.gauge_cells, (<Bandwidth>self.limits[limit]).waiting, 1)
+            gauge_add(process.gauge_cells, (<Bandwidth>PyTuple_GET_ITEM(self.limits, limit)).waiting, 1)
 
     cdef void note_passed(self, Py_ssize_t size) noexcept:
-        for limit in self.limits:
-            count(self.exchange.process.cells, (<Bandwidth>limit).passed, size)
+        cdef int i
+        for i in range(self.count):
+            count(self.exchange.process.cells, (<Bandwidth>PyTuple_GET_ITEM(self.limits, i)).passed, size)
 
     # Which way it goes ---------------------------------------------------------------------------------------------
 
-    cdef void pass_on(self, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept:
-        pass
+    cdef int pass_on(self, bytes data, Py_ssize_t at, Py_ssize_t size) except -1:
+        return 0
 
-    cdef void pass_end(self) noexcept:
-        pass
+    cdef int pass_end(self) except -1:
+        return 0
 
     cdef bint is_stuck(self) noexcept:
         """The sink takes nothing now, and will say when it does."""
         return False
 
-    cdef End source(self) noexcept:
+    cdef End source(self):
         return None
 
-    cdef End sink(self) noexcept:
+    cdef End sink(self):
         return None
 
 
 cdef class Upload(Lane):
-    cdef void pass_on(self, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept:
-        self.exchange.request_body(data, at, size)
+    cdef int pass_on(self, bytes data, Py_ssize_t at, Py_ssize_t size) except -1:
+        return self.exchange.pass_request_body(data, at, size)
 
-    cdef void pass_end(self) noexcept:
-        if self.ends_half:
-            self.exchange.client_eof()
-        else:
-            self.exchange.request_end()
+    cdef int pass_end(self) except -1:
+        return self.exchange.end_upload_half() if self.ends_half else self.exchange.end_request()
 
     cdef bint is_stuck(self) noexcept:
         return self.is_blocked or self.exchange.origin is None
 
-    cdef End source(self) noexcept:
+    cdef End source(self):
         return None if self.exchange is None else self.exchange.client
 
-    cdef End sink(self) noexcept:
+    cdef End sink(self):
         return None if self.exchange is None else self.exchange.origin
 
 
 cdef class Download(Lane):
-    cdef void pass_on(self, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept:
-        self.exchange.response_body(data, at, size)
+    cdef int pass_on(self, bytes data, Py_ssize_t at, Py_ssize_t size) except -1:
+        return self.exchange.pass_response_body(data, at, size)
 
-    cdef void pass_end(self) noexcept:
-        if self.ends_half:
-            self.exchange.origin_eof()
-        else:
-            self.exchange.sent_ns += self.waited_ns     # the endpoint was not slow, we were
-            self.exchange.response_end()
+    cdef int pass_end(self) except -1:
+        return self.exchange.end_download_half() if self.ends_half else self.exchange.end_response(self.waited_ns)
 
     cdef bint is_stuck(self) noexcept:
         return self.exchange.is_client_blocked
 
-    cdef End source(self) noexcept:
+    cdef End source(self):
         return None if self.exchange is None else self.exchange.origin
 
-    cdef End sink(self) noexcept:
+    cdef End sink(self):
         return None if self.exchange is None else self.exchange.client
 
-    cdef bint go_on(self) noexcept:
+    cdef bint go_on(self) except -1:
         self.is_watched = False
         return Lane.go_on(self)
 
-    cdef void timed_out(self) noexcept:
+    cdef int timed_out(self) except -1:
         """A client that takes nothing for as long as a response may be silent is given up: nobody else waits for it."""
         cdef Exchange exchange = self.exchange
         if self.is_watched and not exchange.client.makes_progress():
             exchange.request_failed(Fault.RESPONSE_STALLED)
-            return
+            return 0
         self.is_watched = False
-        Lane.timed_out(self)
+        return Lane.timed_out(self)
 
-    cdef void let_go(self) noexcept:
+    cdef int let_go(self) except -1:
         Lane.let_go(self)
         if self.exchange is not None and self.is_stuck() and self.holds():
             self.is_watched = True
             self.set_deadline(self.wheel.now_ns + self.exchange.idle_ns)
+        return 0
 
 
 cdef class BandwidthPlan(PacePlan):
@@ -335,13 +337,16 @@ cdef class BandwidthPlan(PacePlan):
             if limit.key is not None and (<Bandwidth>limit).key.needs_client:
                 self.needs_client = True
 
-    cdef void begin(self, object exchange) noexcept:
+    cdef int begin(self, object exchange) except -1:
         """Cost: an object for each direction, and for each limit its key."""
         cdef Exchange asking = <Exchange>exchange
+        cdef Lane up = None, down = None
         if self.down:
-            asking.download = self.lane(Download.__new__(Download), asking, self.down)
+            down = self.lane(Download.__new__(Download), asking, self.down)
         if self.up and (asking.framing.kind != BODY_NONE or asking.route.upgrades):
-            asking.upload = self.lane(Upload.__new__(Upload), asking, self.up)
+            up = self.lane(Upload.__new__(Upload), asking, self.up)
+        asking.limit_bandwidth(up, down)
+        return 0
 
     cdef Lane lane(self, Lane lane, Exchange exchange, tuple limits):
         cdef Hop client

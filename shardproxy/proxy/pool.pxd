@@ -1,4 +1,5 @@
 # The connections of this worker to one endpoint.
+from cpython.ref cimport PyObject
 from libc.stdint cimport int64_t
 
 from .ends cimport End, Source, WaitingRoom
@@ -20,10 +21,12 @@ cdef class EndpointPool(Source):
     cdef Upstream newest, oldest    # idle ones: the newest is taken first, so that the others can age and go
     cdef readonly int idle
     cdef WaitingRoom room           # where others wait for a connection, or None
-    cdef public list siblings       # all pools of the cluster, which share its cap
+    cdef readonly list siblings       # all pools of the cluster, which share its cap
 
     cdef bint count_in(self) noexcept
     cdef bint count_in_here(self) noexcept
+    cdef void count_out(self) noexcept
+    cdef PyObject* one_with_idle(self) noexcept
     cdef bint close_an_idle_one(self) noexcept
     cdef bint is_full(self) noexcept
     cdef bint can_connect(self) noexcept

@@ -5,8 +5,9 @@ class EndpointPool:
     """Connections of this worker to one endpoint: the idle ones, last in first out, and the making of new ones."""
 
     idle: int
-    siblings: list[EndpointPool]
-    """All pools of the cluster: at its `max_connections` an idle connection of one makes way for one of another."""
+    @property
+    def siblings(self) -> list[EndpointPool]:
+        """All pools of the cluster: at its `max_connections` an idle connection of one makes way for one of another."""
     def __init__(
         self,
         process: Process,
@@ -22,6 +23,7 @@ class EndpointPool:
         endpoint_max_connections: int | None = None,
         proxy_version: int = 0,
     ) -> None: ...
+    def share_cap(self, siblings: list[EndpointPool]) -> None: ...
     def retire(self) -> None:
         """Keep no connection any more; those in use end with their requests."""
     def close_idle(self) -> None:

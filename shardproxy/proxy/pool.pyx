@@ -1,5 +1,7 @@
 """Keep-alive towards an endpoint: last in, first out; bounded in number, in age, and in requests per connection."""
 
+from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
+
 from shardproxy.http1.faults cimport Fault
 from shardproxy.shm.gauges cimport gauge_add, gauge_reserve, gauge_total
 from .attempts cimport Attempt
@@ -29,29 +31,36 @@ cdef class EndpointPool(Source):
         return f"<EndpointPool {self.address} idle={self.idle}>"
 
     # hot
-    cdef End take(self, object exchange):
-        """The idle connection that was used last, ready for the exchange; without one, None, and a new one begins."""
+    cdef End take(self, object exchange, int* fault):
+        """The idle connection that was used last, ready for the exchange; without one, a new one begins."""
         cdef Upstream upstream = self.newest
         if upstream is None:
-            return self.connect(exchange)
+            return self.connect(exchange, fault)
         self.unlist(upstream)
         upstream.assign(<Exchange>exchange)
         return upstream
 
-    cdef End connect(self, object exchange):
+    cdef End connect(self, object exchange, int* fault):
         """Begin a connection; the exchange hears of it by origin_ready() or origin_failed()."""
-        cdef Upstream upstream
+        cdef Upstream upstream = None
         if not self.count_in():
-            (<Exchange>exchange).origin_failed(Fault.OVERFLOW)
+            fault[0] = Fault.OVERFLOW
             return None
-        upstream = Upstream(self.process, self)
+        try:
+            upstream = Upstream(self.process, self)
+            upstream.attempt = Attempt(self.process.watcher, self.address, upstream)
+        except BaseException as error:
+            if upstream is None:
+                self.count_out()
+            else:
+                upstream.connect_failed(Fault.NO_RESOURCES)
+            if not isinstance(error, (OSError, MemoryError)):
+                raise
+            fault[0] = Fault.NO_RESOURCES
+            return None
         upstream.exchange = <Exchange>exchange
         upstream.set_deadline(self.process.wheel.now_ns + self.connect_timeout_ns)
-        try:
-            upstream.attempt = Attempt(self.process.watcher, self.address, upstream)
-        except OSError:     # no descriptors left
-            upstream.connect_failed(Fault.CONNECT_FAILED)
-        return None
+        return upstream
 
     cdef bytes greeting(self, object exchange):
         return (<Exchange>exchange).client.announce(self.proxy_version) if self.proxy_version else None
@@ -79,6 +88,10 @@ cdef class EndpointPool(Source):
             self.oldest.close()
         return True
 
+    cdef void count_out(self) noexcept:
+        gauge_add(self.process.gauge_cells, self.connections, -1)
+        gauge_add(self.process.gauge_cells, self.cluster_connections, -1)
+
     cdef bint is_full(self) noexcept:
         """The cluster has as many connections as allowed."""
         return (self.connections_cap != UNLIMITED
@@ -86,22 +99,23 @@ cdef class EndpointPool(Source):
 
     cdef bint can_connect(self) noexcept:
         """A request to some endpoint of the cluster would find a connection, or could have a new one."""
-        cdef EndpointPool sibling
-        if not self.is_full():
-            return True
-        for sibling in self.siblings:
-            if sibling.oldest is not None:
-                return True
-        return False
+        return not self.is_full() or self.one_with_idle() is not NULL
 
     cdef bint close_an_idle_one(self) noexcept:
         """A connection of this worker that nobody uses makes way.  Cost: a step for each endpoint, when the cluster has as many connections as allowed."""
-        cdef EndpointPool sibling
-        for sibling in self.siblings:
-            if sibling.oldest is not None:
-                sibling.oldest.close()
-                return True
-        return False
+        cdef PyObject* sibling = self.one_with_idle()
+        if sibling is NULL:
+            return False
+        (<EndpointPool>sibling).oldest.close()
+        return True
+
+    cdef PyObject* one_with_idle(self) noexcept:
+        """The first of the cluster's pools in this worker that keeps a connection; borrowed."""
+        cdef Py_ssize_t i
+        for i in range(PyList_GET_SIZE(self.siblings)):
+            if (<EndpointPool>PyList_GET_ITEM(self.siblings, i)).oldest is not None:
+                return <PyObject*>PyList_GET_ITEM(self.siblings, i)
+        return NULL
 
     # hot
     cdef void give_back(self, End end) noexcept:
@@ -138,10 +152,13 @@ cdef class EndpointPool(Source):
 
     cdef void forget(self, End end) noexcept:
         self.unlist(<Upstream>end)
-        gauge_add(self.process.gauge_cells, self.connections, -1)
-        gauge_add(self.process.gauge_cells, self.cluster_connections, -1)
+        self.count_out()
         if self.room is not None and self.connections_cap != UNLIMITED:
             self.room.connection_ended()
+
+    def share_cap(self, list siblings not None):
+        """The cluster's cap is that of all these pools together, this one among them."""
+        self.siblings = siblings
 
     def retire(self):
         """No connection is kept any more: the configuration that has this pool is gone."""

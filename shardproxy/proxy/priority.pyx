@@ -1,5 +1,6 @@
 """The class of a request in a queue: its route's, or the one that a field of the request names."""
 
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport uint32_t
 
 from shardproxy.http1.grammar cimport sp_same
@@ -10,15 +11,16 @@ CLASSES = ("high", "normal", "low")
 
 cdef int rank_of(RouteRuntime route, Head head) noexcept:
     """Cost: the number of fields, where the route names one; a word that is no class counts for nothing."""
-    cdef bytes name = route.priority_field
+    cdef const char* name = PyBytes_AS_STRING(route.priority_field)
+    cdef Py_ssize_t n = PyBytes_GET_SIZE(route.priority_field)
     cdef const Field* field
     cdef uint32_t i
     cdef int named = -1
-    if not name:
+    if n == 0:
         return route.priority
     for i in range(head.count):
         field = &head.fields[i]
-        if field.name_len == len(name) and sp_same(head.base + field.name, name, len(name)):
+        if field.name_len == n and sp_same(head.base + field.name, name, n):
             named = class_named(head.base + field.value, field.value_len)
             break
     return route.priority if named < 0 else named

@@ -20,6 +20,7 @@ cdef struct CounterSlots:
     int bytes_out
     int request_time            # histogram
     int client_aborts
+    int strays
     int[64] faults              # by Fault
 
 cdef class Process:

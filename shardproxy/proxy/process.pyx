@@ -41,6 +41,7 @@ cdef class Process:
         self.slots.bytes_in = counter(names.BYTES_IN)
         self.slots.bytes_out = counter(names.BYTES_OUT)
         self.slots.client_aborts = counter(names.CLIENT_ABORTS)
+        self.slots.strays = counter(names.STRAY_CALLBACKS)
         self.slots.request_time = histogram(names.REQUEST_TIME)
         classes = (names.RESPONSES_1XX, names.RESPONSES_1XX, names.RESPONSES_2XX, names.RESPONSES_3XX,
                    names.RESPONSES_4XX, names.RESPONSES_5XX)

@@ -26,12 +26,15 @@ cdef enum Standing:
     COUNTED                     # it is in the gauge
     ASKING                      # it is not: it asks for the place of a lower class
 
+cdef class Line
+
 cdef class Waiter(Timed):
     cdef Queue queue
     cdef Exchange exchange
     cdef int rank
     cdef int64_t since_ns
     cdef Standing standing
+    cdef Line line
     cdef Waiter older, younger
 
 # Those of one class, in the order in which they came.
@@ -60,19 +63,21 @@ cdef class Queue(WaitingRoom):
     cdef int ignored_row        # who has been first for too long
     cdef int64_t ignored_key
 
-    cdef Line line(self, int rank)
+    cdef Line line_of(self, int rank)
     cdef Waiter first(self)
     cdef Waiter last(self)
     cdef Waiter oldest_asker(self)
     cdef void publish(self) noexcept
     cdef void note(self, ClusterRuntime cluster) noexcept
-    cdef bint make_room(self, int rank) noexcept
+    cdef bint make_room(self, int rank) except -1
     cdef bint has_room_elsewhere(self, int rank) noexcept
-    cdef bint push_out(self, int rank, Standing standing) noexcept
+    cdef bint push_out(self, int rank, Standing standing) except -1
     cdef void ask(self, int change, int rank) noexcept
-    cdef void make_way(self) noexcept
-    cdef void claim(self) noexcept
-    cdef void refuse_askers(self) noexcept
+    cdef int make_way(self) except -1
+    cdef int claim(self) except -1
+    cdef int refuse_askers(self) except -1
     cdef void serve(self, Cluster cluster) noexcept
-    cdef bint admit(self, Waiter waiter) noexcept
+    cdef int serve_while_room(self, Cluster cluster) except -1
+    cdef bint admit(self, Waiter waiter) except -1
+    cdef bint finds_connection(self) noexcept
     cdef void overtake_the_stalled(self) noexcept

@@ -33,15 +33,19 @@ import os
 from collections import namedtuple
 
 cimport cython
+from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
+from cpython.ref cimport PyObject
 
 from shardproxy.balancing.cluster cimport FULL
 from shardproxy.http1.faults cimport Fault
 from shardproxy.shm.clock cimport now_ns
+from shardproxy.shm.debug cimport WAITERS, born, gone
 from shardproxy.shm.gauges cimport gauge_add, gauge_reserve, gauge_total, sp_gauge_fence
 from shardproxy.shm.metrics cimport count, observe_ns
 from shardproxy.shm.waiters cimport (
     CLASS_SHIFT, NOBODY, sp_waiter_rows, waiter_at, waiter_best, waiter_key, waiter_publish, waiter_ring
 )
+from .boundary cimport report
 from .priority cimport rank_of
 
 QueueNumbers = namedtuple("QueueNumbers", "queue end asking waiting queued timeouts refused time")
@@ -59,15 +63,17 @@ cdef int64_t END = <int64_t>0x7fffffffffffffff      # less a key: the last of al
 @cython.final
 cdef class Waiter(Timed):
 
-    cdef void timed_out(self) noexcept:
+    cdef int timed_out(self) except -1:
         count(self.queue.metric_cells, self.queue.slots.timeouts, 1)
         self.exchange.refuse(Fault.QUEUE_TIMEOUT, RETRY_AFTER_S)
+        return 0
 
 
 @cython.final
 cdef class Line:
 
     cdef void append(self, Waiter waiter) noexcept:
+        waiter.line = self
         waiter.older = self.youngest
         if self.youngest is None:
             self.oldest = waiter
@@ -85,6 +91,7 @@ cdef class Line:
         else:
             waiter.younger.older = waiter.older
         waiter.older = waiter.younger = None
+        waiter.line = None
 
 
 @cython.final
@@ -113,24 +120,22 @@ cdef class Queue(WaitingRoom):
     cdef bint is_busy(self) noexcept:
         return gauge_total(self.gauge_cells, self.slots.waiting) > 0
 
-    cdef bint enter(self, object asker) noexcept:
+    cdef bint enter(self, object asker) except -1:
         cdef Exchange exchange = <Exchange>asker
         cdef int rank = rank_of(exchange.route, exchange.request)
-        cdef Waiter waiter
+        cdef Waiter waiter = Waiter.__new__(Waiter)
         cdef bint has_place
         self.note(exchange.cluster)
         has_place = gauge_reserve(self.gauge_cells, self.slots.waiting, self.latest_max) or self.make_room(rank)
         if not has_place and not self.has_room_elsewhere(rank):
             count(self.metric_cells, self.slots.refused, 1)
             return False
-        waiter = Waiter.__new__(Waiter)
         waiter.wheel, waiter.queue, waiter.exchange = self.wheel, self, exchange
         waiter.rank, waiter.since_ns, waiter.standing = rank, now_ns(), COUNTED if has_place else ASKING
         waiter.set_deadline(waiter.since_ns + exchange.cluster.queue_timeout_ns)
-        self.line(rank).append(waiter)
-        exchange.place = waiter
-        if not exchange.is_request_done:
-            exchange.client.pause()
+        self.line_of(rank).append(waiter)
+        exchange.wait_at(waiter)
+        born(WAITERS)
         count(self.metric_cells, self.slots.queued, 1)
         self.publish()
         if not has_place:
@@ -140,26 +145,13 @@ cdef class Queue(WaitingRoom):
         self.serve(exchange.cluster.balancing)
         return True
 
-    cdef bint enter_again(self, object asker) noexcept:
-        """The cluster is at its max_connections: the place at the endpoint is for who has a connection."""
-        cdef Exchange exchange = <Exchange>asker
-        if exchange.is_second:
-            return False
-        if exchange.is_sent:
-            count(self.metric_cells, exchange.cluster.slots[exchange.endpoint].requests, 1)
-            exchange.is_sent = False
-        exchange.give_endpoint_back()
-        if not self.enter(exchange):
-            return False
-        self.beg()
-        return True
-
     cdef void leave(self, object place) noexcept:
         cdef Waiter waiter = <Waiter>place
         waiter.stop_timer()
-        self.line(waiter.rank).remove(waiter)
-        waiter.exchange.place = None
+        waiter.line.remove(waiter)
+        waiter.exchange.leave_place()
         waiter.exchange = None
+        gone(WAITERS)
         self.publish()
         if waiter.standing == COUNTED:
             gauge_add(self.gauge_cells, self.slots.waiting, -1)
@@ -180,23 +172,25 @@ cdef class Queue(WaitingRoom):
     cdef void beg(self) noexcept:
         """The first here may have a place, but no connection: workers that keep idle ones look, and close one."""
         cdef int row
-        cdef Waiter first = self.first()
-        if first is None or can_connect(first.exchange):
+        if self.finds_connection():
             return
         for row in range(<int>sp_waiter_rows(self.cells.rows_used)):
             if row != self.cells.row:
                 waiter_ring(self.cells, row)
 
-    cdef void attach(self, object cluster) noexcept:
+    cdef int attach(self, object cluster) except -1:
         cdef EndpointPool pool
         self.note(<ClusterRuntime>cluster)
         for pool in (<ClusterRuntime>cluster).sources:
             pool.room = self
+        return 0
 
     cdef void note(self, ClusterRuntime cluster) noexcept:
         """What whoever is woken goes by, if nobody waits here."""
         self.latest, self.latest_max = cluster.balancing, cluster.queue_max
-        self.pool = cluster.sources[0] if len(cluster.sources) else None
+        self.pool = None
+        if PyList_GET_SIZE(cluster.sources):
+            self.pool = <EndpointPool>PyList_GET_ITEM(cluster.sources, 0)
 
     def awake(self):
         if self.latest is not None:
@@ -204,47 +198,56 @@ cdef class Queue(WaitingRoom):
             self.claim()
             self.serve(self.latest)
 
-    cdef void timed_out(self) noexcept:
+    cdef int timed_out(self) except -1:
         """Every 50 to 100 ms while somebody waits in this worker."""
         if self.first() is None:
-            return
+            return 0
         self.set_deadline(now_ns() + LOOK_NS)
         self.claim()
         self.refuse_askers()
         self.beg()
         self.overtake_the_stalled()
         self.serve(self.latest)
+        return 0
 
     # Inside --------------------------------------------------------------------------------------------------------
 
-    cdef Line line(self, int rank):
+    cdef Line line_of(self, int rank):
         return self.high if rank == 0 else self.normal if rank == 1 else self.low
 
     cdef Waiter first(self):
-        if self.high.oldest is not None:
-            return self.high.oldest
-        return self.normal.oldest if self.normal.oldest is not None else self.low.oldest
+        return <Waiter>first_of(self)
 
     cdef void publish(self) noexcept:
         """Say who is first in this worker, and who is last."""
-        cdef Waiter first = self.first()
-        cdef Waiter last = self.last()
-        waiter_publish(self.cells, self.slots.queue, 0 if first is None else waiter_key(first.rank, first.since_ns))
-        waiter_publish(self.cells, self.slots.end, 0 if last is None else END - waiter_key(last.rank, last.since_ns))
+        cdef int64_t first = 0, last = 0
+        cdef PyObject* waiter = <PyObject*>first_of(self)
+        if waiter is not <PyObject*>None:
+            first = waiter_key((<Waiter>waiter).rank, (<Waiter>waiter).since_ns)
+        waiter = <PyObject*>last_of(self)
+        if waiter is not <PyObject*>None:
+            last = END - waiter_key((<Waiter>waiter).rank, (<Waiter>waiter).since_ns)
+        waiter_publish(self.cells, self.slots.queue, first)
+        waiter_publish(self.cells, self.slots.end, last)
 
     cdef Waiter last(self):
-        """The youngest of the lowest class that has a place to give; not looked for behind one that asks for a place."""
-        cdef Line line = self.low if self.low.youngest is not None else self.normal
-        cdef Waiter last = line.youngest if line.youngest is not None else self.high.youngest
-        return last if last is not None and last.standing == COUNTED else None
+        return <Waiter>last_of(self)
 
+    # boundary
     cdef void serve(self, Cluster cluster) noexcept:
         """While there is room, to whoever is first; ring if that is another worker's.  Never entered twice: what happens
         meanwhile is seen in the next turn of the loop."""
-        cdef int row, lost = 0
         if self.is_serving:
             return
         self.is_serving = True
+        try:
+            self.serve_while_room(cluster)
+        except BaseException as error:
+            report(error, self)
+        self.is_serving = False
+
+    cdef int serve_while_room(self, Cluster cluster) except -1:
+        cdef int row, lost = 0
         while lost < MAX_LOST_RACES and cluster.has_room():
             row = waiter_best(self.cells, self.slots.queue, self.ignored_row, self.ignored_key)
             if row != self.cells.row:
@@ -253,14 +256,14 @@ cdef class Queue(WaitingRoom):
                         self.pool.close_an_idle_one()
                     waiter_ring(self.cells, row)
                 break
-            if not can_connect(self.first().exchange):
+            if not self.finds_connection():
                 break
             cluster = self.first().exchange.cluster.balancing
             if not self.admit(self.first()):
                 lost += 1
-        self.is_serving = False
+        return 0
 
-    cdef bint admit(self, Waiter waiter) noexcept:
+    cdef bint admit(self, Waiter waiter) except -1:
         """False: somebody else was faster."""
         cdef Exchange exchange = waiter.exchange
         cdef int endpoint = exchange.pick()
@@ -271,9 +274,7 @@ cdef class Queue(WaitingRoom):
             exchange.refuse(Fault.NO_ENDPOINT, RETRY_AFTER_S)
             return True
         observe_ns(self.metric_cells, self.slots.time, now_ns() - waiter.since_ns)
-        exchange.take(endpoint)
-        if exchange.origin is not None:
-            exchange.origin.flush()
+        take(exchange, endpoint)
         return True
 
     cdef void overtake_the_stalled(self) noexcept:
@@ -290,7 +291,7 @@ cdef class Queue(WaitingRoom):
 
     # Making way for a higher class, when as many wait as may ---------------------------------------------------------
 
-    cdef bint make_room(self, int rank) noexcept:
+    cdef bint make_room(self, int rank) except -1:
         """The last here goes, if none in another worker is of a lower class; it leaves its place to one of class `rank`."""
         cdef int row = waiter_best(self.cells, self.slots.end, NOBODY, 0)
         cdef Waiter last = self.last()
@@ -304,7 +305,7 @@ cdef class Queue(WaitingRoom):
         return (row != NOBODY and row != self.cells.row and self.asking[0] + self.asking[1] < MAX_ASKING
                 and end_rank(waiter_at(self.cells, self.slots.end, row)) > rank)
 
-    cdef bint push_out(self, int rank, Standing standing) noexcept:
+    cdef bint push_out(self, int rank, Standing standing) except -1:
         """The last here goes, if it is of a lower class than `rank`; as GONE it leaves its place behind."""
         cdef Waiter last = self.last()
         if last is None or last.rank <= rank:
@@ -325,17 +326,18 @@ cdef class Queue(WaitingRoom):
             if row != NOBODY and row != self.cells.row:
                 waiter_ring(self.cells, row)
 
-    cdef void make_way(self) noexcept:
+    cdef int make_way(self) except -1:
         """Somebody asks, and the last of all waits here: it goes, and the asker is told that a place is free."""
         cdef int row = waiter_best(self.cells, self.slots.asking, NOBODY, 0)
         if row == NOBODY or row == self.cells.row:
-            return
+            return 0
         if (gauge_total(self.gauge_cells, self.slots.waiting) < self.latest_max
                 or (waiter_best(self.cells, self.slots.end, NOBODY, 0) == self.cells.row
                     and self.push_out(<int>(waiter_at(self.cells, self.slots.asking, row) >> CLASS_SHIFT), COUNTED))):
             waiter_ring(self.cells, row)
+        return 0
 
-    cdef void claim(self) noexcept:
+    cdef int claim(self) except -1:
         """A place that was made free is for whoever has asked for it longest."""
         cdef Waiter asker
         while (self.asking[0] + self.asking[1]
@@ -344,6 +346,7 @@ cdef class Queue(WaitingRoom):
             asker.standing = COUNTED
             self.publish()
             self.ask(-1, asker.rank)
+        return 0
 
     cdef Waiter oldest_asker(self):
         """Of the best class.  Cost: a step for each that came after it."""
@@ -357,20 +360,53 @@ cdef class Queue(WaitingRoom):
             waiter = waiter.older
         return waiter
 
-    cdef void refuse_askers(self) noexcept:
+    cdef int refuse_askers(self) except -1:
         """Nobody made way for them in time."""
         cdef Waiter asker
         while self.asking[0] + self.asking[1]:
             asker = self.oldest_asker()
             if now_ns() - asker.since_ns < ASKING_NS:
-                return
+                return 0
             count(self.metric_cells, self.slots.refused, 1)
             asker.exchange.refuse(Fault.OVERFLOW, RETRY_AFTER_S)
+        return 0
+
+    cdef bint finds_connection(self) noexcept:
+        """Whoever is first here would get a connection; so, too, if nobody waits here."""
+        cdef PyObject* waiter = <PyObject*>first_of(self)
+        cdef PyObject* sources
+        if waiter is <PyObject*>None:
+            return True
+        sources = <PyObject*>(<Waiter>waiter).exchange.cluster.sources
+        return (PyList_GET_SIZE(<list>sources) == 0
+                or (<EndpointPool>PyList_GET_ITEM(<list>sources, 0)).can_connect())
 
 
-cdef bint can_connect(Exchange exchange) noexcept:
-    cdef list sources = exchange.cluster.sources
-    return len(sources) == 0 or (<EndpointPool>sources[0]).can_connect()
+# boundary
+cdef void take(Exchange exchange, int endpoint) noexcept:
+    """What fails here is that exchange's, and of nobody else whose turn it is."""
+    try:
+        exchange.take(endpoint)
+        exchange.flush_origin()
+    except BaseException as error:
+        exchange.crash(report(error, exchange))
+
+
+# Borrowed references, so that they can be looked at where nothing may raise; None = nobody waits.
+cdef PyObject* first_of(Queue queue) noexcept:
+    if queue.high.oldest is not None:
+        return <PyObject*>queue.high.oldest
+    return <PyObject*>(queue.normal.oldest if queue.normal.oldest is not None else queue.low.oldest)
+
+
+cdef PyObject* last_of(Queue queue) noexcept:
+    """The youngest of the lowest class that has a place to give; not looked for behind one that asks for a place."""
+    cdef Waiter last = queue.low.youngest
+    if last is None:
+        last = queue.normal.youngest
+    if last is None:
+        last = queue.high.youngest
+    return <PyObject*>last if last is not None and last.standing == COUNTED else <PyObject*>None
 
 
 cdef inline int end_rank(int64_t key) noexcept nogil:

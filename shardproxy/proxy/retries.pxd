@@ -14,7 +14,8 @@ cdef class RetryBudget:
     cdef Metrics metrics
     cdef readonly int percent
     cdef readonly int min_concurrency
-    cdef list active            # gauges: requests under way at each endpoint of the cluster
+    cdef int* active            # gauges: requests under way at each endpoint of the cluster
+    cdef int active_count
     cdef int64_t max_retries    # absolute; UNLIMITED
     cdef int retries            # gauge: retries under way, back-off included
     cdef int granted            # counters
@@ -50,8 +51,7 @@ cdef class Retries(Retrier):
     cdef bint is_last           # there will be no further try
     cdef bint is_charged        # a place of the budget is taken
 
-    cdef bint try_later(self) noexcept
-    cdef void leave_endpoint(self) noexcept
-    cdef void rewind(self) noexcept
+    cdef bint try_later(self) except -1
+    cdef int rewind(self) except -1
     cdef void discharge(self) noexcept
     cdef void stop_waiting(self) noexcept

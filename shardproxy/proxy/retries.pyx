@@ -12,6 +12,10 @@ are only said before a byte was sent, so they are safe for every request; the ot
 
 import random
 
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from cpython.ref cimport PyObject
+from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
 from libc.stdint cimport uint64_t
 
 from shardproxy.http1.faults import NAMES
@@ -21,8 +25,10 @@ from shardproxy.http1.head cimport Head
 from shardproxy.http1.values cimport field_value
 from shardproxy.shm.clock cimport now_ns
 from shardproxy.shm.gauges cimport gauge_add, gauge_reserve, gauge_total
+from shardproxy.shm.debug cimport RETRIES, born, gone
 from shardproxy.shm.metrics cimport count
-from .exchange cimport Exchange
+from .boundary cimport cancel_timer, report
+from .exchange cimport AWAITING_ORIGIN, BACKING_OFF, QUEUED, RESPONDING, Exchange
 from .runtime cimport UNLIMITED
 
 cdef enum:
@@ -47,7 +53,12 @@ cdef class RetryBudget:
                  int retries, int granted, int refused, max_retries=None):
         self.gauges = gauges
         self.metrics = metrics
-        self.active = list(active)
+        self.active_count = len(active)
+        self.active = <int*>PyMem_Malloc(max(1, self.active_count) * sizeof(int))
+        if self.active == NULL:
+            raise MemoryError
+        for i, slot in enumerate(active):
+            self.active[i] = slot
         self.percent = percent
         self.min_concurrency = min_concurrency
         self.max_retries = UNLIMITED if max_retries is None else max_retries
@@ -55,13 +66,16 @@ cdef class RetryBudget:
         self.granted = granted
         self.refused = refused
 
+    def __dealloc__(self):
+        PyMem_Free(self.active)
+
     cdef int64_t cap(self) noexcept:
         """max(min_concurrency, percent of the requests that are under way), and no more than max_retries, over all
         workers.  Cost: one look at every endpoint's count."""
         cdef int64_t active = 0, cap
-        cdef int slot
-        for slot in self.active:
-            active += gauge_total(&self.gauges.cells, slot)
+        cdef int i
+        for i in range(self.active_count):
+            active += gauge_total(&self.gauges.cells, self.active[i])
         cap = max(<int64_t>self.min_concurrency, active * self.percent // 100)
         return cap if self.max_retries == UNLIMITED else min(cap, self.max_retries)
 
@@ -111,6 +125,7 @@ cdef class RetryPolicy(RetryPlan):
         retries.policy = self
         retries.exchange = exchange
         retries.budget = self.budget
+        born(RETRIES)
         if self.budgets is not None:
             retries.budget = self.budgets[(<Exchange>exchange).cluster.name]
         if (<Exchange>exchange).is_request_done:
@@ -119,12 +134,14 @@ cdef class RetryPolicy(RetryPlan):
 
     cdef bint wants_another(self, Head head) noexcept:
         """Cost: one look at a table; and a look at each field for every name of `headers`."""
-        cdef bytes name
+        cdef Py_ssize_t i
+        cdef PyObject* name
         if 0 <= head.status < STATUSES and self.statuses[head.status]:
             return True
         if self.fields is not None:
-            for name in self.fields:
-                if field_value(head, name, len(name)).p != NULL:
+            for i in range(PyTuple_GET_SIZE(self.fields)):
+                name = <PyObject*>PyTuple_GET_ITEM(self.fields, i)
+                if field_value(head, PyBytes_AS_STRING(<bytes>name), PyBytes_GET_SIZE(<bytes>name)).p != NULL:
                     return True
         return False
 
@@ -150,17 +167,22 @@ cdef class Retries(Retrier):
 
     # What the exchange says ----------------------------------------------------------------------------------------
 
+    # boundary
     cdef void keep(self, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept:
         """A piece of the body leaves.  More than `max_body` cannot be sent again, so there will be no further try."""
         if self.is_last or self.tries == self.policy.attempts:
             return
-        if self.kept is None:
-            self.kept = bytearray()
-        if len(self.kept) + size > self.policy.max_body:
-            self.is_last = True
+        try:
+            if self.kept is None:
+                self.kept = bytearray()
+            self.is_last = len(self.kept) + size > self.policy.max_body
+            if not self.is_last:
+                self.kept += data[at:at + size]
+        except BaseException as error:
+            report(error, self)
+            self.is_last = True     # without memory for it there is no further try, and the request goes on
+        if self.is_last:
             self.kept = None
-        else:
-            self.kept += data[at:at + size]
 
     cdef void request_ended(self) noexcept:
         self.deadline_ns = now_ns() + self.policy.timeout_ns
@@ -170,10 +192,14 @@ cdef class Retries(Retrier):
         cdef int64_t deadline = self.deadline_ns or now + self.policy.timeout_ns
         return min(deadline, now + self.policy.per_try_ns) if self.policy.per_try_ns else deadline
 
-    cdef bint after_fault(self, int fault) noexcept:
+    cdef void note_tried(self, int endpoint) noexcept:
+        if endpoint < MASK_BITS:
+            self.tried |= <uint64_t>1 << endpoint
+
+    cdef bint after_fault(self, int fault) except -1:
         return self.policy.faults[fault] and self.try_later()
 
-    cdef bint after_head(self, Head head) noexcept:
+    cdef bint after_head(self, Head head) except -1:
         """False: this response is the answer."""
         if self.policy.wants_another(head) and self.try_later():
             return True
@@ -189,11 +215,13 @@ cdef class Retries(Retrier):
     cdef void end(self) noexcept:
         self.settle()
         self.stop_waiting()
-        self.exchange = None
+        if self.exchange is not None:
+            self.exchange = None
+            gone(RETRIES)
 
     # Inside --------------------------------------------------------------------------------------------------------
 
-    cdef bint try_later(self) noexcept:
+    cdef bint try_later(self) except -1:
         """Back off, then try again; false when nothing is left of attempts, time or budget, or of the body.
 
         A retry is under way, and charged, from here until its own end: the back-off is part of it."""
@@ -201,7 +229,7 @@ cdef class Retries(Retrier):
         cdef int64_t wait_ns = self.policy.pause_ns(self.tries + 1, random.random())
         self.stop_waiting()
         self.discharge()
-        if self.is_last or exchange.is_answered or self.tries == self.policy.attempts:
+        if self.is_last or exchange.state >= RESPONDING or self.tries == self.policy.attempts:
             return False
         if self.deadline_ns and now_ns() + wait_ns >= self.deadline_ns:
             return False
@@ -209,53 +237,40 @@ cdef class Retries(Retrier):
             return False
         self.is_charged = True
         self.tries += 1
-        self.leave_endpoint()
+        self.note_tried(exchange.endpoint)
+        exchange.back_off()
         self.rewind()
-        if not exchange.is_request_done:
-            exchange.client.pause()
         self.handle = exchange.process.watcher.call_later(wait_ns, self.try_again)
         return True
 
-    cdef void leave_endpoint(self) noexcept:
-        """Its slot is free during the back-off; what it may still send is nobody's."""
-        cdef Exchange exchange = <Exchange>self.exchange
-        cdef int endpoint = exchange.endpoint
-        if exchange.origin is not None:
-            exchange.origin.reset(Fault.OK)
-            exchange.origin = None
-        if exchange.is_sent:
-            count(exchange.process.cells, exchange.cluster.slots[endpoint].requests, 1)
-            exchange.is_sent = False
-        if endpoint < MASK_BITS:
-            self.tried |= <uint64_t>1 << endpoint
-        exchange.give_endpoint_back()
-
-    cdef void rewind(self) noexcept:
+    cdef int rewind(self) except -1:
         """What was sent of the body is to be sent again, before what came since."""
-        cdef Exchange exchange = <Exchange>self.exchange
         if self.kept is not None:
-            sent = (bytes(self.kept), 0, len(self.kept))
-            exchange.held = [sent] if exchange.held is None else [sent, *exchange.held]
+            (<Exchange>self.exchange).rewind((bytes(self.kept), 0, len(self.kept)))
             self.kept = None
+        return 0
 
+    # boundary
     def try_again(self):
         """The back-off is over: another endpoint than those before, if one can take it; it may have to wait for that."""
         cdef Exchange exchange = <Exchange>self.exchange
         self.handle = None
-        if exchange is None or exchange.is_over:
+        if exchange is None or exchange.state != BACKING_OFF:
             return
-        if self.deadline_ns:
-            wait_s = max(0, self.deadline_ns - now_ns()) / 1e9
-            self.handle = exchange.process.loop.call_later(wait_s, self.give_up_connecting)
-        exchange.choose_origin()
-        if exchange.origin is not None:
-            exchange.origin.flush()
+        try:
+            if self.deadline_ns:
+                wait_s = max(0, self.deadline_ns - now_ns()) / 1e9
+                self.handle = exchange.process.loop.call_later(wait_s, self.give_up_connecting)
+            exchange.choose_origin()
+            exchange.flush_origin()
+        except BaseException as error:
+            exchange.crash(report(error, self))
 
     def give_up_connecting(self):
         """The route's time is up.  Once there is a connection, the wait for its answer has a deadline of its own."""
         cdef Exchange exchange = <Exchange>self.exchange
         self.handle = None
-        if exchange is not None and not exchange.is_over and exchange.origin is None:
+        if exchange is not None and (exchange.state == QUEUED or exchange.state == AWAITING_ORIGIN):
             exchange.refuse(Fault.RESPONSE_TIMEOUT, 0)
 
     cdef void discharge(self) noexcept:
@@ -264,6 +279,5 @@ cdef class Retries(Retrier):
             self.budget.give_back()
 
     cdef void stop_waiting(self) noexcept:
-        if self.handle is not None:
-            self.handle.cancel()
-            self.handle = None
+        cancel_timer(self.handle)
+        self.handle = None

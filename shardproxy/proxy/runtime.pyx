@@ -5,6 +5,9 @@ from collections import namedtuple
 from shardproxy.http1.authority cimport same_authority
 from shardproxy.http1.paths cimport SLASHES_KEEP, SLASHES_REJECT, SLASHES_UNESCAPE, PathRules
 
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.ref cimport PyObject
+from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
 from libc.stdlib cimport calloc, free
 
 EndpointMetrics = namedtuple("EndpointMetrics", "requests failures unreached errors time")
@@ -73,9 +76,11 @@ cdef class RouteRuntime:
             self.bandwidth.leave(exchange)
 
     cdef bint allows_upgrade(self, text protocol, Py_ssize_t n) noexcept:
-        cdef bytes allowed
-        for allowed in self.upgrades:
-            if same_authority(allowed, len(allowed), protocol, n):
+        cdef Py_ssize_t i
+        cdef PyObject* allowed
+        for i in range(PyTuple_GET_SIZE(self.upgrades)):
+            allowed = <PyObject*>PyTuple_GET_ITEM(self.upgrades, i)
+            if same_authority(PyBytes_AS_STRING(<bytes>allowed), PyBytes_GET_SIZE(<bytes>allowed), protocol, n):
                 return True
         return False
 

@@ -9,12 +9,14 @@ cdef class Stream
 
 # Whose stream it is.
 cdef class Receiver(Timed):
-    cdef void opened(self, Stream stream) noexcept
-    cdef void received(self, bytes data) noexcept
-    cdef bint ended(self) noexcept          # the peer sends no more; false: the stream is to be closed
+    cdef int opened(self, Stream stream) except -1
+    cdef int received(self, bytes data) except -1
+    cdef bint ended(self) except -1         # the peer sends no more; false: the stream is to be closed
     cdef void blocked(self) noexcept        # the socket does not take all: send no more for now
-    cdef void writable(self) noexcept       # it has taken all
-    cdef void lost(self) noexcept           # the stream is closed, for whatever reason
+    cdef int writable(self) except -1       # it has taken all
+    cdef int lost(self) except -1           # the stream is closed, for whatever reason
+
+cdef Stream stream_of(Watch watcher, int fd)
 
 cdef class Stream(Watched):
     cdef Receiver user
@@ -28,8 +30,9 @@ cdef class Stream(Watched):
     cdef bint is_lost               # the user will be told, or has been
     cdef bint ends_writing          # once the backlog is out
     cdef bint is_blocked            # the user has been told to pause
+    cdef int fault                  # OK, or what of our own has ended it
 
-    cdef void attach(self, Receiver user) noexcept
+    cdef int attach(self, Receiver user) except -1
     cdef bytes peer_host(self)
 
     # `data` is kept as long as need be, what `p` points to is copied
@@ -42,17 +45,19 @@ cdef class Stream(Watched):
     cdef void close(self) noexcept          # once all is written
     cdef void abort(self) noexcept          # at once
     cdef void reset(self) noexcept          # at once, and so that the peer can tell
+    cdef void break_off(self, int fault) noexcept   # the same, on account of a fault of our own
     cdef int64_t unread(self) noexcept      # bytes that have come and were not read
     cdef int64_t unsent(self) noexcept      # bytes that the peer has not acknowledged
 
     # inside
-    cdef void take(self) noexcept
-    cdef void take_large(self) noexcept
-    cdef void meet_end(self) noexcept
-    cdef void drain(self) noexcept
-    cdef void drained(self) noexcept
+    cdef int take(self) except -1
+    cdef int take_large(self) except -1
+    cdef int meet_end(self) except -1
+    cdef int drain(self) except -1
+    cdef int drained(self) except -1
     cdef Py_ssize_t pushed(self, Py_ssize_t sent) noexcept
-    cdef void hold(self, object rest) noexcept
+    cdef void keep(self, const char* p, Py_ssize_t n, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept
+    cdef int hold(self, object rest) except -1
     cdef void block(self) noexcept
     cdef void set_interest(self) noexcept
     cdef void lose(self) noexcept

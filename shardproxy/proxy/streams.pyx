@@ -17,59 +17,80 @@ from cpython.ref cimport PyObject, Py_XDECREF
 from libc.errno cimport EAGAIN, EINTR, errno
 from libc.string cimport memset
 
+from shardproxy.http1.faults cimport Fault
+from shardproxy.shm.debug cimport STREAMS, born, gone
+from .boundary cimport report
 from .sockets cimport (
-    AF_INET, AF_INET6, FIONREAD, TIOCOUTQ, sp_end_writing, sp_peer_of, sp_queued, sp_receive, sp_reset_on_close, sp_send,
+    AF_INET, AF_INET6, FIONREAD, TIOCOUTQ, sp_close, sp_end_writing, sp_peer_of, sp_queued, sp_receive, sp_reset_on_close, sp_send,
     sp_send_two
 )
 from .watching cimport EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, READ_BYTES
 
 cdef extern from "Python.h":
-    PyObject* PyBytes_NEW "PyBytes_FromStringAndSize"(const char* p, Py_ssize_t n)
+    PyObject* PyBytes_NEW "PyBytes_FromStringAndSize"(const char* p, Py_ssize_t n) except NULL
 
 cdef enum:
     LARGE_BYTES = 8192      # of a read, from which on the next one is made without a copy
 
 
 cdef class Receiver(Timed):
-    cdef void opened(self, Stream stream) noexcept:
-        pass
+    cdef int opened(self, Stream stream) except -1:
+        return 0
 
-    cdef void received(self, bytes data) noexcept:
-        pass
+    cdef int received(self, bytes data) except -1:
+        return 0
 
-    cdef bint ended(self) noexcept:
+    cdef bint ended(self) except -1:
         return False
 
     cdef void blocked(self) noexcept:
         pass
 
-    cdef void writable(self) noexcept:
-        pass
+    cdef int writable(self) except -1:
+        return 0
 
-    cdef void lost(self) noexcept:
-        pass
+    cdef int lost(self) except -1:
+        return 0
+
+
+# hot
+cdef Stream stream_of(Watch watcher, int fd):
+    """Of a connected socket, which is closed with it, or at once if there is no memory for a stream."""
+    cdef Stream stream
+    try:
+        stream = Stream.__new__(Stream)  # warm: an object of its own
+    except BaseException:
+        sp_close(fd)
+        raise
+    stream.join(watcher, fd)
+    born(STREAMS)
+    return stream
 
 
 def adopt(Watch watcher not None, int fd, Receiver user not None):
-    cdef Stream stream = Stream.__new__(Stream)
-    stream.join(watcher, fd)
+    cdef Stream stream = stream_of(watcher, fd)
     sp_peer_of(fd, &stream.peer)
-    stream.attach(user)
+    try:
+        stream.attach(user)
+    except BaseException as error:
+        stream.crashed(report(error, stream))
 
 
 cdef class Stream(Watched):
     def __cinit__(self):
         memset(&self.peer, 0, sizeof(self.peer))
+        self.fault = Fault.OK
 
     def __repr__(self):
         state = "lost" if self.is_lost else "closing" if self.is_shut else "open"
         return f"<Stream {self.fd} {state} held={self.held}>"
 
-    cdef void attach(self, Receiver user) noexcept:
+    cdef int attach(self, Receiver user) except -1:
         self.user = user
         self.is_reading = True
         user.opened(self)
         self.set_interest()
+        return 0
 
     cdef void set_interest(self) noexcept:
         if not self.is_lost:
@@ -78,26 +99,33 @@ cdef class Stream(Watched):
     # What epoll says -----------------------------------------------------------------------------------------------
 
     # hot
-    cdef void ready(self, uint32_t mask) noexcept:
+    cdef int ready(self, uint32_t mask) except -1:
         if self.backlog is not None and mask & (EPOLLOUT | EPOLLERR | EPOLLHUP):
             self.drain()
         if self.is_lost:
-            return
+            return 0
         if self.is_reading:
             if mask & (EPOLLIN | EPOLLERR | EPOLLHUP):
                 self.take()
         elif mask & (EPOLLERR | EPOLLHUP) and self.backlog is None:
             self.forget()   # until somebody wants to read or write, and sees what it is
+        return 0
+
+    cdef void crashed(self, int fault) noexcept:
+        """The user's exchange ends with that; bytes may be missing, so nothing that goes on may look complete."""
+        if self.user is not None:
+            self.user.crashed(fault)
+        else:
+            self.break_off(fault)
 
     # hot
-    cdef void take(self) noexcept:
+    cdef int take(self) except -1:
         """Read once; of what is left epoll tells again.
 
         After a large piece another is expected, and read without a copy."""
         cdef Py_ssize_t size
         if self.expected:
-            self.take_large()
-            return
+            return self.take_large()
         size = sp_receive(self.fd, self.watcher.buffer, READ_BYTES)
         if size > 0:
             self.expected = size if size >= LARGE_BYTES else 0
@@ -106,57 +134,63 @@ cdef class Stream(Watched):
             self.meet_end()
         else:
             self.pushed(size)
+        return 0
 
-    cdef void take_large(self) noexcept:
+    cdef int take_large(self) except -1:
         """Into the object that goes on, which is made smaller then."""
         cdef Py_ssize_t room = min(self.expected * 2, READ_BYTES), size
         cdef PyObject* data = PyBytes_NEW(NULL, room)
-        if data == NULL:
-            self.abort()
-            return
         size = sp_receive(self.fd, PyBytes_AS_STRING(<object>data), room)
         self.expected = size if size >= LARGE_BYTES else 0
-        if size > 0 and (size == room or _PyBytes_Resize(&data, size) == 0):
-            self.user.received(<bytes>data)
-        elif size == 0:
-            self.meet_end()
-        elif size < 0:
-            self.pushed(size)
-        Py_XDECREF(data)
+        try:
+            if size > 0:
+                if size < room:
+                    _PyBytes_Resize(&data, size)
+                self.user.received(<bytes>data)
+            elif size == 0:
+                self.meet_end()
+            else:
+                self.pushed(size)
+        finally:
+            Py_XDECREF(data)
+        return 0
 
-    cdef void meet_end(self) noexcept:
+    cdef int meet_end(self) except -1:
         self.is_reading = False
         self.has_ended = True
         self.set_interest()
         if not self.user.ended():
             self.close()
+        return 0
 
-    cdef void drain(self) noexcept:
+    cdef int drain(self) except -1:
         cdef Py_ssize_t sent
         cdef const unsigned char[::1] view
         while self.backlog:
             view = self.backlog[0]
             sent = self.pushed(sp_send(self.fd, <const char*>&view[0], view.shape[0]))
             if sent < 0:
-                return
-            self.held -= sent
+                return 0
             if sent < view.shape[0]:
                 self.backlog[0] = self.backlog[0][sent:]
-                return
+                self.held -= sent
+                return 0
+            self.held -= sent
             del self.backlog[0]
         self.backlog = None
-        self.drained()
+        return self.drained()
 
-    cdef void drained(self) noexcept:
+    cdef int drained(self) except -1:
         if self.is_shut:
             self.lose()
-            return
+            return 0
         self.set_interest()
         if self.ends_writing:
             sp_end_writing(self.fd)
         if self.is_blocked:
             self.is_blocked = False
             self.user.writable()
+        return 0
 
     # The user to us ------------------------------------------------------------------------------------------------
 
@@ -168,8 +202,7 @@ cdef class Stream(Watched):
         if self.backlog is None:
             sent = self.pushed(sp_send(self.fd, p, n))
         if 0 <= sent < n:
-            self.hold(p[sent:n])  # warm: only what the socket does not take
-            self.block()
+            self.keep(p + sent, n - sent, None, 0, 0)
 
     # hot
     cdef void send_with(self, const char* p, Py_ssize_t n, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept:
@@ -181,11 +214,9 @@ cdef class Stream(Watched):
         if sent < 0 or sent == n + size:
             return
         if sent < n:
-            self.hold(p[sent:n])  # warm: only what the socket does not take
-            sent = n
-        if sent < n + size:
-            self.hold(memoryview(data)[at + sent - n:at + size])  # warm: only what the socket does not take
-        self.block()
+            self.keep(p + sent, n - sent, data, at, size)
+        else:
+            self.keep(NULL, 0, data, at + sent - n, size - (sent - n))
 
     # hot
     cdef Py_ssize_t pushed(self, Py_ssize_t sent) noexcept:
@@ -197,12 +228,25 @@ cdef class Stream(Watched):
         self.abort()
         return -1
 
-    cdef void hold(self, object rest) noexcept:
+    # boundary
+    cdef void keep(self, const char* p, Py_ssize_t n, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept:
+        """What the socket does not take.  Without memory for it the stream breaks off: it never goes on without that."""
+        try:
+            if n:
+                self.hold(p[:n])
+            if size:
+                self.hold(memoryview(data)[at:at + size])
+            self.block()
+        except BaseException as error:
+            self.break_off(report(error, self))
+
+    cdef int hold(self, object rest) except -1:
         """bytes, or a view of bytes."""
         if self.backlog is None:
             self.backlog = []
         self.backlog.append(rest)
         self.held += len(rest)
+        return 0
 
     cdef void block(self) noexcept:
         self.set_interest()
@@ -273,12 +317,20 @@ cdef class Stream(Watched):
             sp_reset_on_close(self.fd)
         self.abort()
 
+    cdef void break_off(self, int fault) noexcept:
+        if not self.is_lost:
+            self.fault = fault
+            self.reset()
+
     cdef void lose(self) noexcept:
         if not self.is_lost:
             self.is_lost = True
             self.watcher.part_with(self)
 
-    cdef void end(self) noexcept:
+    cdef int end(self) except -1:
         cdef Receiver user = self.user
         self.user = None
-        user.lost()
+        gone(STREAMS)
+        if user is not None:
+            user.lost()
+        return 0

@@ -17,7 +17,9 @@ cdef class Timed:
     cdef Timer timer
     cdef Wheel wheel
 
-    cdef void timed_out(self) noexcept
+    cdef int timed_out(self) except -1
+    # timed_out() has raised, which is reported already: what it serves ends with that fault
+    cdef void crashed(self, int fault) noexcept
     cdef inline void set_deadline(self, int64_t deadline) noexcept:
         """Call timed_out() once `deadline`, reckoned from wheel.now_ns, is past; 0 = never."""
         if deadline:
@@ -34,3 +36,4 @@ cdef class Wheel:
 
     cdef void link(self, Timer* timer, int64_t deadline) noexcept
     cdef void serve(self, Timer* slot, int64_t now_ns) noexcept
+    cdef void call(self, Timed owner) noexcept

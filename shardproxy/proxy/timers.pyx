@@ -3,6 +3,7 @@
 cimport cython
 
 from shardproxy.shm.clock cimport now_ns
+from .boundary cimport report
 
 
 cdef inline void unlink(Timer* timer) noexcept:
@@ -21,7 +22,10 @@ cdef inline void push(Timer* slot, Timer* timer) noexcept:
 cdef class Timed:
     """Whatever has one timeout at a time."""
 
-    cdef void timed_out(self) noexcept:
+    cdef int timed_out(self) except -1:
+        return 0
+
+    cdef void crashed(self, int fault) noexcept:
         pass
 
     cdef void stop_timer(self) noexcept:
@@ -72,7 +76,6 @@ cdef class Wheel:
         """Those who are due are told; those who have been moved ahead are put back; the others are left out."""
         cdef Timer due
         cdef Timer* timer
-        cdef Timed owner
         if slot.next == slot:
             return
         due.next, due.previous = slot.next, slot.previous  # the ring gets another head: told owners may set timers
@@ -85,5 +88,11 @@ cdef class Wheel:
                 self.link(timer, timer.deadline)
             elif timer.deadline:
                 timer.deadline = 0
-                owner = <Timed>timer.owner
-                owner.timed_out()
+                self.call(<Timed>timer.owner)
+
+    # boundary
+    cdef void call(self, Timed owner) noexcept:
+        try:
+            owner.timed_out()
+        except BaseException as error:
+            owner.crashed(report(error, owner))

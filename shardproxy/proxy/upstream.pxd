@@ -32,17 +32,18 @@ cdef class Upstream(Connection):
     cdef bint is_listed
 
     cdef void assign(self, Exchange exchange) noexcept
-    cdef void connect_failed(self, int fault) noexcept
+    cdef int connect_failed(self, int fault) except -1
     cdef int why_lost(self, UpstreamState state) noexcept
     cdef void leave_pool(self) noexcept
     cdef void close(self) noexcept
     cdef void abort(self) noexcept
-    cdef void fail(self, int fault) noexcept
+    cdef int fail(self, int fault) except -1
     cdef bint is_awaited(self) noexcept
+    cdef bint is_heard(self) noexcept
     cdef void await_answer(self) noexcept
-    cdef void read(self) noexcept
-    cdef void read_head(self) noexcept
-    cdef void take_response(self, Head head) noexcept
-    cdef void take_interim(self, Head head) noexcept
-    cdef void read_body(self) noexcept
-    cdef void response_end(self) noexcept
+    cdef int read(self) except -1
+    cdef int read_head(self) except -1
+    cdef int take_response(self, Head head) except -1
+    cdef int take_interim(self, Head head) except -1
+    cdef int read_body(self) except -1
+    cdef int response_end(self) except -1

@@ -18,7 +18,9 @@ from shardproxy.http1.framing cimport (
 from shardproxy.http1.head cimport HeadLimits, give_head, take_head
 from shardproxy.http1.names cimport FIELD_TRAILER
 from shardproxy.http1.splice cimport splice_request
+from shardproxy.shm.debug cimport SP_DEBUG, UPSTREAMS, born, gone
 from .connection cimport NOT_COUNTED
+from .exchange cimport TUNNELLING
 from .introduction cimport accepts_upgrade
 
 cdef enum:
@@ -36,6 +38,7 @@ cdef class Upstream(Connection):
         self.pool = pool
         self.written = NOT_COUNTED
         self.state = CONNECTING
+        born(UPSTREAMS)
 
     def __repr__(self):
         names = ("connecting", "idle", "awaiting a head", "reading a body", "closed")
@@ -43,31 +46,32 @@ cdef class Upstream(Connection):
 
     # Life of the connection ----------------------------------------------------------------------------------------
 
-    cdef void opened(self, Stream stream) noexcept:
+    cdef int opened(self, Stream stream) except -1:
         cdef bytes greeting
         if self.state == CLOSED:    # timed out at the same moment
             stream.abort()
-            return
+            return 0
         self.stream = stream
         self.attempt = None
         self.state = IDLE
+        self.is_open = True
         self.set_deadline(0)
-        if self.exchange is None or self.exchange.is_over:  # its client has gone meanwhile
-            self.exchange = None
+        if self.exchange is None:   # its client has gone meanwhile
             self.pool.give_back(self)
-        else:
-            greeting = self.pool.greeting(self.exchange)
-            if greeting is not None:
-                stream.send(PyBytes_AS_STRING(greeting), PyBytes_GET_SIZE(greeting))
-            self.assign(self.exchange)
-            self.exchange.origin_ready(self)
-            self.flush()    # the rest of the body may be long in coming
+            return 0
+        greeting = self.pool.greeting(self.exchange)
+        if greeting is not None:
+            stream.send(PyBytes_AS_STRING(greeting), PyBytes_GET_SIZE(greeting))
+        self.assign(self.exchange)
+        self.exchange.origin_ready(self)
+        self.flush()    # the rest of the body may be long in coming
+        return 0
 
-    cdef void connect_failed(self, int fault) noexcept:
-        """The attempt is over: told once to whoever waits for it."""
+    cdef int connect_failed(self, int fault) except -1:
+        """The attempt is over: told once to the exchange that waits for it."""
         cdef Exchange exchange = self.exchange
         if self.state != CONNECTING:
-            return
+            return 0
         self.state = CLOSED
         self.exchange = None
         self.stop_timer()
@@ -75,8 +79,7 @@ cdef class Upstream(Connection):
         if self.attempt is not None:
             self.attempt.cancel()
             self.attempt = None
-        if exchange is not None:
-            exchange.origin_failed(fault)
+        return 0 if exchange is None else exchange.origin_failed(self, fault)
 
     # hot
     cdef void assign(self, Exchange exchange) noexcept:
@@ -87,36 +90,47 @@ cdef class Upstream(Connection):
         self.interims = 0
         self.is_request_done = self.keep_alive = False
 
-    cdef bint ended(self) noexcept:
+    cdef bint ended(self) except -1:
         if self.state == READ_BODY and self.body.kind == BODY_UNTIL_CLOSE:
             self.response_end()
         elif self.state == READ_BODY and self.body.kind == BODY_TUNNEL and self.exchange is not None:
-            self.exchange.origin_eof()
+            self.exchange.origin_eof(self)
             return self.state != CLOSED
         elif self.state == IDLE:
             self.close()
         return False
 
-    cdef void lost(self) noexcept:
-        cdef UpstreamState state = self.state
+    cdef int lost(self) except -1:
         cdef Exchange exchange = self.exchange
+        cdef int fault = self.why_lost(self.state)
         self.state = CLOSED
         self.exchange = None
         self.stop_timer()
         self.leave_pool()
-        if exchange is not None:
-            exchange.origin_lost(self.why_lost(state))
         self.part()
+        return 0 if exchange is None else exchange.origin_lost(self, fault)
+
+    cdef void crashed(self, int fault) noexcept:
+        """Python has raised while it was served: the exchange ends, and nobody else gets this connection."""
+        cdef Exchange exchange = self.exchange
+        self.exchange = None
+        self.input = self.partial = None
+        self.abort()
+        if exchange is not None:
+            exchange.crash(fault)
 
     cdef void leave_pool(self) noexcept:
         """Counted out once, whether the attempt failed or the connection ended."""
         cdef Source pool = self.pool
         self.pool = None
         if pool is not None:
+            gone(UPSTREAMS)
             pool.forget(self)
 
     cdef int why_lost(self, UpstreamState state) noexcept:
         """STALE_CONNECTION (try again) only when the connection had been idle before and no byte of an answer came."""
+        if self.stream is not None and self.stream.fault != Fault.OK:
+            return self.stream.fault
         if state == READ_BODY:
             return Fault.RESPONSE_CUT
         if self.requests > 1 and self.partial is None and self.interims == 0:
@@ -142,15 +156,14 @@ cdef class Upstream(Connection):
             if self.stream is not None:
                 self.stream.abort()
 
-    cdef void fail(self, int fault) noexcept:
+    cdef int fail(self, int fault) except -1:
         cdef Exchange exchange = self.exchange
         self.exchange = None
         self.input = None
         self.abort()
-        if exchange is not None:
-            exchange.origin_lost(fault)
+        return 0 if exchange is None else exchange.origin_lost(self, fault)
 
-    cdef void timed_out(self) noexcept:
+    cdef int timed_out(self) except -1:
         if self.state == CONNECTING:
             self.connect_failed(Fault.CONNECT_TIMEOUT)
         elif self.state == AWAIT_HEAD:
@@ -161,25 +174,29 @@ cdef class Upstream(Connection):
             self.fail(Fault.RESPONSE_STALLED)
         else:
             self.close()
+        return 0
 
     cdef bint is_awaited(self) noexcept:
         """Somebody waits for our bytes: the client is still taking others, or we hold them back for it."""
         cdef Exchange exchange = self.exchange
+        if exchange is None or exchange.client is None:
+            return False
         return (exchange.download is not None and exchange.download.holds()) or exchange.client.makes_progress()
 
     # The exchange to us: the request -------------------------------------------------------------------------------
 
     # hot
-    cdef void send_head(self, Head head, const Framing* framing) noexcept:
+    cdef int send_head(self, Head head, const Framing* framing) except -1:
         self.sending = framing.kind
         self.cork()
         splice_request(self.process.scratch, head, framing, &self.exchange.additions, self.exchange.listener.via)
         self.set_deadline(0)
+        return 0
 
     # hot
     cdef void send_body(self, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept:
         Connection.send_body(self, data, at, size)
-        if self.exchange.is_tunnel:
+        if self.exchange.state == TUNNELLING:
             self.set_deadline(self.wheel.now_ns + self.exchange.idle_ns)
 
     # hot
@@ -226,8 +243,10 @@ cdef class Upstream(Connection):
             self.abort()
 
     cdef void change_exchange(self, object exchange, int64_t deadline) noexcept:
+        """`deadline`: of the answer; one that is still connecting keeps that of the connection."""
         self.exchange = <Exchange>exchange
-        self.set_deadline(deadline)
+        if self.state != CONNECTING:
+            self.set_deadline(deadline)
 
     # hot
     cdef void release(self) noexcept:
@@ -241,32 +260,42 @@ cdef class Upstream(Connection):
         else:
             self.abort()
 
-    cdef void blocked(self) noexcept:
-        if self.exchange is not None:
-            self.await_answer()
-            self.exchange.origin_blocked()
+    cdef bint is_heard(self) noexcept:
+        """Is there an exchange, and are we its origin?"""
+        return self.exchange is not None and self.exchange.origin is self
 
-    cdef void writable(self) noexcept:
-        if self.exchange is not None:
+    cdef void blocked(self) noexcept:
+        if self.is_heard():
+            self.await_answer()
+            self.exchange.origin_blocked(self)
+
+    cdef int writable(self) except -1:
+        if self.is_heard():
             if self.state == AWAIT_HEAD and not self.is_request_done:
                 self.set_deadline(0)
-            self.exchange.origin_writable()
+            self.exchange.origin_writable(self)
+        return 0
 
     # The peer to us: the response ----------------------------------------------------------------------------------
 
     # hot
-    cdef void received(self, bytes data) noexcept:
+    cdef int received(self, bytes data) except -1:
         if self.exchange is None:
             self.close()    # nobody asked
-            return
+            return 0
+        if self.exchange.origin is not self:
+            return self.exchange.ignore(self)
         self.input = data
         self.at = 0
         self.read()
         if self.exchange is not None:
-            self.exchange.client.flush()
+            self.exchange.flush_client()
+            if SP_DEBUG and self.exchange is not None:
+                self.exchange.check()
+        return 0
 
     # hot
-    cdef void read(self) noexcept:
+    cdef int read(self) except -1:
         while self.input is not None:
             if self.at == PyBytes_GET_SIZE(self.input):
                 self.input = None
@@ -276,18 +305,18 @@ cdef class Upstream(Connection):
                 self.read_body()
             else:
                 self.input = None
+        return 0
 
     # hot
-    cdef void read_head(self) noexcept:
+    cdef int read_head(self) except -1:
         cdef Head head
         cdef int fault
         if self.partial is not None:
             fault = self.join_partial(RESPONSE_LIMITS.max_bytes)
             if fault == Fault.NEED_MORE:
-                return
+                return 0
             if fault != Fault.OK:
-                self.fail(Fault.BAD_RESPONSE)
-                return
+                return self.fail(Fault.BAD_RESPONSE)
         head = take_head()
         fault = head.scan_response(self.input, self.at, &RESPONSE_LIMITS)
         if fault == Fault.OK:
@@ -301,52 +330,48 @@ cdef class Upstream(Connection):
         else:
             self.fail(Fault.BAD_RESPONSE)
         give_head(head)
+        return 0
 
-    cdef void take_interim(self, Head head) noexcept:
+    cdef int take_interim(self, Head head) except -1:
         """1xx goes on to the client (RFC 9110 §15.2); 101 is only for who asked for it."""
         self.interims += 1
         if head.status == 101 or self.interims > MAX_INTERIMS or head.codings or head.lengths:
-            self.fail(Fault.BAD_RESPONSE)
-        else:
-            self.exchange.interim_head(head)
+            return self.fail(Fault.BAD_RESPONSE)
+        return self.exchange.interim_head(self, head)
 
     # hot
-    cdef void take_response(self, Head head) noexcept:
+    cdef int take_response(self, Head head) except -1:
         cdef Framing framing
         if frame_response(head, self.exchange.request.method, &framing) != Fault.OK:
-            self.fail(Fault.BAD_RESPONSE)
-            return
+            return self.fail(Fault.BAD_RESPONSE)
         self.keep_alive = not head.says_close and (head.minor == 1 or head.says_keep_alive)
         start_reading(&self.body, &framing)
         if self.exchange.request.wants_trailers and framing.kind == BODY_CHUNKED:
             head.pass_on(FIELD_TRAILER)
         self.state = READ_BODY
-        self.exchange.response_head(head, &framing)
+        self.exchange.response_head(self, head, &framing)
         if self.state == CLOSED:    # the exchange tries again elsewhere
-            return
+            return 0
         self.set_deadline(self.wheel.now_ns + self.exchange.idle_ns)
-        if self.body.is_done:
-            self.response_end()
+        return self.response_end() if self.body.is_done else 0
 
     # hot
-    cdef void read_body(self) noexcept:
+    cdef int read_body(self) except -1:
         cdef Piece piece
         cdef Py_ssize_t at = self.at
         cdef bytes data = self.input
         if read_body(&self.body, PyBytes_AS_STRING(data) + at, PyBytes_GET_SIZE(data) - at, &piece) != Fault.OK:
-            self.fail(Fault.RESPONSE_CUT)
-            return
+            return self.fail(Fault.RESPONSE_CUT)
         self.at = at + piece.used
         self.set_deadline(self.wheel.now_ns + self.exchange.idle_ns)
         if piece.size:
-            self.exchange.response_body(data, at + piece.at, piece.size)
-        if piece.trailer_size:
-            self.exchange.response_trailers(data, at + piece.trailer_at, piece.trailer_size)
-        if self.body.is_done and self.state == READ_BODY:
-            self.response_end()
+            self.exchange.response_body(self, data, at + piece.at, piece.size)
+        if piece.trailer_size and self.exchange is not None:
+            self.exchange.response_trailers(self, data, at + piece.trailer_at, piece.trailer_size)
+        return self.response_end() if self.body.is_done and self.state == READ_BODY else 0
 
     # hot
-    cdef void response_end(self) noexcept:
+    cdef int response_end(self) except -1:
         """The response is complete; bytes behind it make the connection unfit for another request."""
         cdef Exchange exchange = self.exchange
         if self.body.kind == BODY_UNTIL_CLOSE:
@@ -354,5 +379,4 @@ cdef class Upstream(Connection):
         if self.input is not None and self.at < PyBytes_GET_SIZE(self.input):
             self.keep_alive = False
         self.input = None
-        if exchange is not None:
-            exchange.response_end()
+        return 0 if exchange is None else exchange.response_end(self)

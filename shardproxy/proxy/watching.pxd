@@ -19,10 +19,14 @@ cdef class Watched:
     cdef uint32_t interest          # what it is watched for
     cdef bint is_watched
 
+    cdef Watched next_leaving       # in the list of those whose end() is due
+
     # subclasses: something of `mask` is the case
-    cdef void ready(self, uint32_t mask) noexcept
+    cdef int ready(self, uint32_t mask) except -1
     # subclasses: no event names it any more, see Watch.part_with
-    cdef void end(self) noexcept
+    cdef int end(self) except -1
+    # subclasses: ready() or end() has raised, which is reported already
+    cdef void crashed(self, int fault) noexcept
 
     cdef void join(self, Watch watcher, int fd) noexcept
     cdef void watch(self, uint32_t interest) noexcept
@@ -39,7 +43,7 @@ cdef class Watch:
     cdef epoll_event[MOST_EVENTS] events
     cdef char* buffer               # READ_BYTES that a read takes first; never in use over a turn
     cdef int members                # who have joined and not left
-    cdef list leaving               # whose end() is due
+    cdef Watched leaving, leaving_last  # whose end() is due, in order
     cdef bint is_turning            # the end of the turn sees to them
     cdef bint is_called             # ... or the loop, which has been asked to
     cdef int64_t left_ns            # when the last turn was over
@@ -47,6 +51,10 @@ cdef class Watch:
     cdef int64_t timers_until_ns    # when the last timer that was set will have run
 
     cdef int serve(self, int wait_ms) noexcept
-    cdef void call_soon(self, callback)
+    cdef void serve_one(self, Watched member, uint32_t mask) noexcept
+    cdef void end_leaving(self) noexcept
+    cdef void end_one(self, Watched member) noexcept
+    cdef void ask_for_turn(self) noexcept
+    cdef int call_soon(self, callback) except -1
     cdef object call_later(self, int64_t delay_ns, callback)
     cdef void part_with(self, Watched member) noexcept

@@ -19,6 +19,7 @@ from libc.errno cimport errno
 from libc.stdlib cimport free, malloc
 
 from shardproxy.shm.clock cimport now_ns
+from .boundary cimport report
 from .sockets cimport sp_close
 
 cdef extern from "<sys/epoll.h>" nogil:
@@ -39,10 +40,13 @@ cdef class Watched:
     def __cinit__(self):
         self.fd = -1
 
-    cdef void ready(self, uint32_t mask) noexcept:
-        pass
+    cdef int ready(self, uint32_t mask) except -1:
+        return 0
 
-    cdef void end(self) noexcept:
+    cdef int end(self) except -1:
+        return 0
+
+    cdef void crashed(self, int fault) noexcept:
         pass
 
     cdef void join(self, Watch watcher, int fd) noexcept:
@@ -84,9 +88,10 @@ cdef class Reader(Watched):
     def __repr__(self):
         return f"<Reader {self.fd}>"
 
-    cdef void ready(self, uint32_t mask) noexcept:
+    cdef int ready(self, uint32_t mask) except -1:
         self.watcher.is_hurried = True      # whatever it does may be for the loop to go on with
         self.call()
+        return 0
 
     def pause(self):
         self.forget()
@@ -105,7 +110,6 @@ cdef class Watch:
         if self.epoll < 0 or self.buffer == NULL:
             raise OSError(errno, os.strerror(errno))
         self.loop = loop
-        self.leaving = []
         loop.add_reader(self.epoll, self.turn)
 
     def __dealloc__(self):
@@ -137,15 +141,23 @@ cdef class Watch:
             count = epoll_wait(self.epoll, self.events, MOST_EVENTS, 0)
         self.is_turning = True
         for i in range(count):
-            (<Watched>self.events[i].data.ptr).ready(self.events[i].events)
+            self.serve_one(<Watched>self.events[i].data.ptr, self.events[i].events)
         self.is_turning = False
-        self.let_go()
+        self.end_leaving()
         return count
 
-    cdef void call_soon(self, callback):
+    # boundary
+    cdef void serve_one(self, Watched member, uint32_t mask) noexcept:
+        try:
+            member.ready(mask)
+        except BaseException as error:
+            member.crashed(report(error, member))
+
+    cdef int call_soon(self, callback) except -1:
         """By the loop, which gets its turn next."""
         self.is_hurried = True
         self.loop.call_soon(callback)
+        return 0
 
     cdef object call_later(self, int64_t delay_ns, callback):
         """By the loop; returns its handle."""
@@ -155,21 +167,45 @@ cdef class Watch:
 
     cdef void part_with(self, Watched member) noexcept:
         """Its end() comes soon, but not from within this call."""
-        self.leaving.append(member)
+        if self.leaving is None:
+            self.leaving = member
+        else:
+            self.leaving_last.next_leaving = member
+        self.leaving_last = member
         if not self.is_turning and not self.is_called:
-            self.is_called = True
+            self.ask_for_turn()
+
+    # boundary
+    cdef void ask_for_turn(self) noexcept:
+        """Without memory for that, they are ended with the next who are ready, or by the next tick."""
+        try:
             self.call_soon(self.let_go)
+            self.is_called = True
+        except BaseException as error:
+            report(error, self)
 
     def let_go(self):
-        """End all that are leaving; those that leave because of it, too."""
+        """End all that are leaving."""
+        self.end_leaving()
+
+    cdef void end_leaving(self) noexcept:
+        """Those that leave because of it, too."""
         cdef Watched member
         self.is_called = False
-        while self.leaving:
-            leaving, self.leaving = self.leaving, []
-            for member in leaving:
-                self.members -= 1
-                member.end()
-                if member.fd >= 0:
-                    sp_close(member.fd)
-                    member.fd = -1
-                Py_DECREF(member)
+        while self.leaving is not None:
+            member = self.leaving
+            self.leaving, member.next_leaving = member.next_leaving, None
+            self.members -= 1
+            self.end_one(member)
+            if member.fd >= 0:
+                sp_close(member.fd)
+                member.fd = -1
+            Py_DECREF(member)
+        self.leaving_last = None
+
+    # boundary
+    cdef void end_one(self, Watched member) noexcept:
+        try:
+            member.end()
+        except BaseException as error:
+            member.crashed(report(error, member))

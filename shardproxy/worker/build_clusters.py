@@ -33,7 +33,7 @@ class ClusterBuilder:
         """The former one, if nothing of it has changed: the turn of a round robin goes on where it was."""
         pools = [self.pool(cluster, endpoint) for endpoint in in_use(cluster)]
         for pool in pools:
-            pool.siblings = pools
+            pool.share_cap(pools)
         former = self.former.clusters.get(cluster) if self.former.zone == self.zone else None
         return former or self.new_cluster(cluster, pools)
 
