@@ -9,6 +9,7 @@ from .upstream cimport Upstream
 cdef class EndpointPool(Source):
     cdef Process process
     cdef object address             # config.units.Address
+    cdef object connector           # makes a connection there: called as attempts.Attempt is
     cdef int64_t connect_timeout_ns
     cdef int proxy_version          # of the PROXY protocol header that connections begin with; 0 = none
     cdef int64_t idle_ns

@@ -1,5 +1,9 @@
+from collections.abc import Callable
+
 from shardproxy.config.units import Address
 from shardproxy.proxy.process import Process
+from shardproxy.proxy.upstream import Upstream
+from shardproxy.proxy.watching import Watch
 
 class EndpointPool:
     """Connections of this worker to one endpoint: the idle ones, last in first out, and the making of new ones."""
@@ -22,6 +26,7 @@ class EndpointPool:
         max_connections: int | None,
         endpoint_max_connections: int | None = None,
         proxy_version: int = 0,
+        connector: Callable[[Watch, Address, Upstream], object] = ...,
     ) -> None: ...
     def share_cap(self, siblings: list[EndpointPool]) -> None: ...
     def retire(self) -> None:

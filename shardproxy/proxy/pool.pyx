@@ -4,7 +4,7 @@ from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
 
 from shardproxy.http1.faults cimport Fault
 from shardproxy.shm.gauges cimport gauge_add, gauge_reserve, gauge_total
-from .attempts cimport Attempt
+from .attempts import Attempt
 from .exchange cimport Exchange
 from .runtime cimport UNLIMITED
 from .upstream cimport CONNECTING, IDLE
@@ -13,8 +13,8 @@ from .upstream cimport CONNECTING, IDLE
 cdef class EndpointPool(Source):
     def __init__(self, Process process not None, address, *, int64_t connect_timeout_ns, int64_t idle_ns, int max_idle,
                  max_requests, int connections, int cluster_connections, max_connections, endpoint_max_connections=None,
-                 int proxy_version=0):
-        self.process = process
+                 int proxy_version=0, connector=Attempt):
+        self.process, self.connector = process, connector
         self.address, self.label = address, str(address).encode()
         self.connect_timeout_ns = connect_timeout_ns
         self.idle_ns = idle_ns
@@ -48,7 +48,7 @@ cdef class EndpointPool(Source):
             return None
         try:
             upstream = Upstream(self.process, self)
-            upstream.attempt = Attempt(self.process.watcher, self.address, upstream)
+            upstream.attempt = self.connector(self.process.watcher, self.address, upstream)
         except BaseException as error:
             if upstream is None:
                 self.count_out()

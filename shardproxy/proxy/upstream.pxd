@@ -32,7 +32,7 @@ cdef class Upstream(Connection):
     cdef bint is_listed
 
     cdef void assign(self, Exchange exchange) noexcept
-    cdef int connect_failed(self, int fault) except -1
+    cpdef int connect_failed(self, int fault) except -1
     cdef int why_lost(self, UpstreamState state) noexcept
     cdef void leave_pool(self) noexcept
     cdef void close(self) noexcept

@@ -67,7 +67,7 @@ cdef class Upstream(Connection):
         self.flush()    # the rest of the body may be long in coming
         return 0
 
-    cdef int connect_failed(self, int fault) except -1:
+    cpdef int connect_failed(self, int fault) except -1:
         """The attempt is over: told once to the exchange that waits for it."""
         cdef Exchange exchange = self.exchange
         if self.state != CONNECTING:

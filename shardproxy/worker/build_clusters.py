@@ -130,6 +130,7 @@ class ClusterBuilder:
             max_connections=cluster.max_connections,
             endpoint_max_connections=endpoint.max_connections,
             proxy_version=PROXY_VERSIONS[cluster.proxy_protocol],
+            connector=self.site.connector,
         )
 
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from shardproxy.config import schema
+from shardproxy.config.units import Address
+from shardproxy.proxy.attempts import Attempt
 from shardproxy.proxy.pool import EndpointPool
 from shardproxy.proxy.process import Process
 from shardproxy.proxy.queue import Queue
 from shardproxy.proxy.runtime import ClusterRuntime, ListenerRuntime
+from shardproxy.proxy.upstream import Upstream
+from shardproxy.proxy.watching import Watch
 from shardproxy.shm.gauges import Gauges
 from shardproxy.shm.metrics import Metrics
 from shardproxy.shm.segment import Segment
@@ -44,3 +49,4 @@ class Worksite:
     waiters: Waiters
     queues: dict[str, Queue] = field(default_factory=dict)
     logs: LogFiles = field(default_factory=LogFiles)
+    connector: Callable[[Watch, Address, Upstream], object] = Attempt
