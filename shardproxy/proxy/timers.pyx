@@ -76,6 +76,7 @@ cdef class Wheel:
         """Those who are due are told; those who have been moved ahead are put back; the others are left out."""
         cdef Timer due
         cdef Timer* timer
+        cdef Timed owner        # holds it: what it does may let go the last other reference
         if slot.next == slot:
             return
         due.next, due.previous = slot.next, slot.previous  # the ring gets another head: told owners may set timers
@@ -88,7 +89,8 @@ cdef class Wheel:
                 self.link(timer, timer.deadline)
             elif timer.deadline:
                 timer.deadline = 0
-                self.call(<Timed>timer.owner)
+                owner = <Timed>timer.owner
+                self.call(owner)
 
     # boundary
     cdef void call(self, Timed owner) noexcept:
