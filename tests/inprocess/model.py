@@ -1,6 +1,7 @@
-"""What clients, endpoints, the network and time may do to a worker, one step at a time, and what has to be true whatever
-they do: each request gets exactly one response or a visible abort, and its bytes are of one origin only.  What else has to
-be true once all have gone is asserted by `World.close`.
+"""What clients, endpoints, the network and time may do to a worker, step by step, and what is true whatever they do.
+
+Each request gets exactly one response or a visible abort, and its bytes are of one origin only.  What else has to be
+true once all have gone is asserted by `World.close`.
 """
 
 from __future__ import annotations
@@ -93,9 +94,9 @@ class Model:
         self.tokens: dict[bytes, Origin] = {}
         self.number = 0
         self.steps: tuple[Callable[[Random], None], ...] = (
-            self.connect, self.ask, self.ask, self.ask, self.send_more, self.leave, self.cut, self.stop_reading, self.read,
-            self.accept, self.accept, self.accept, self.accept, self.refuse, self.answer, self.answer, self.answer,
-            self.answer, self.answer_more, self.answer_more, self.say_interim, self.answer_early, self.say_nonsense,
+            self.connect, self.ask, self.ask, self.ask, self.send_more, self.leave, self.cut, self.stop_reading,
+            self.read, self.accept, self.accept, self.accept, self.accept, self.refuse, self.answer, self.answer,
+            self.answer, self.answer, self.answer_more, self.answer_more, self.say_interim, self.answer_early, self.say_nonsense,
             self.hang_up, self.wait, self.wait,
         )  # fmt: skip
 
@@ -229,7 +230,7 @@ class Model:
     # What is true --------------------------------------------------------------------------------------------------
 
     def check(self) -> None:
-        """Each client has got, in order, at most one response to each request, and each of one origin that was asked."""
+        """Each client has got, in order, at most one response to each request, each of one origin that was asked."""
         for client in self.clients:
             if client.is_reading:
                 client.peer.read()

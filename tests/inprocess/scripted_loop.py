@@ -71,7 +71,7 @@ class ScriptedLoop:
         raise AssertionError(f"{self!r} does not come to rest")
 
     def advance(self, seconds: float, tick: Callable[[], object], tick_s: float) -> None:
-        """Let so much time pass: `tick` is called every `tick_s`, timers when they are due, and all settles in between."""
+        """Let so much time pass: `tick` is called every `tick_s`, timers when they are due; all settles in between."""
         end = clock_ns() + round(seconds * 1e9)
         next_tick = clock_ns() + round(tick_s * 1e9)
         while (now := clock_ns()) < end:

@@ -1,5 +1,5 @@
-"""Any order of what clients, endpoints and time may do: retries, hedges, queues, stale connections, early answers, aborts,
-pauses.  `tests.inprocess.soak` takes the same steps by chance, as many as wanted."""
+"""Any order of what clients, endpoints and time may do: retries, hedges, queues, stale connections, early answers,
+aborts, pauses.  `tests.inprocess.soak` takes the same steps by chance, as many as wanted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The harness itself: a request goes through a worker that has no loop, no kernel's clock and no origin but the test."""
+"""The harness itself: a request goes through a worker whose loop, clock and origins are the test's."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-"""A worker in this process: its real data path over socket pairs, with clients and origins that a test plays, and a clock
-that stands still until the test moves it.
+"""A worker in this process: its real data path over socket pairs, with clients and origins that a test plays.
+
+The clock stands still until the test moves it.
 
     world = World(CONFIGURATION)
     client = world.client()
@@ -106,6 +107,18 @@ class Peer:
                 return
             except OSError:
                 data = b""
+            self.data += data
+            self.is_ended = not data
+            self._world.settle_proxy()
+
+    def read_some(self, most: int) -> None:
+        """No more than that; the proxy notices."""
+        while most > 0 and not self.is_ended:
+            try:
+                data = self._sock.recv(min(most, 65536))
+            except BlockingIOError:
+                break
+            most -= len(data)
             self.data += data
             self.is_ended = not data
             self._world.settle_proxy()
@@ -225,7 +238,7 @@ class World:
     def settle(self) -> None:
         """Until the proxy has done all that it can, and the peers have sent all that they may."""
         self.loop.settle()
-        while any([peer.push() for peer in self.peers]):
+        while sum(peer.push() for peer in self.peers):
             self.loop.settle()
 
     def advance(self, seconds: float) -> None:
