@@ -96,8 +96,8 @@ class Model:
         self.steps: tuple[Callable[[Random], None], ...] = (
             self.connect, self.ask, self.ask, self.ask, self.send_more, self.leave, self.cut, self.stop_reading,
             self.read, self.accept, self.accept, self.accept, self.accept, self.refuse, self.answer, self.answer,
-            self.answer, self.answer, self.answer_more, self.answer_more, self.say_interim, self.answer_early, self.say_nonsense,
-            self.hang_up, self.wait, self.wait,
+            self.answer, self.answer, self.answer_more, self.answer_more, self.say_interim, self.answer_early,
+            self.say_nonsense, self.hang_up, self.wait, self.wait,
         )  # fmt: skip
 
     def step(self, random: Random) -> str:

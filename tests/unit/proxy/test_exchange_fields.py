@@ -11,7 +11,7 @@ import pytest
 from shardproxy import proxy
 
 ROOM = Path(proxy.__file__).parent
-FIELD = re.compile(r"^    cdef (?!int \w+\(|void \w+\(|bint \w+\()[\w\[\], ]+?(\w+(?:, \w+)*)(?:\s+#.*)?$", re.MULTILINE)
+FIELD = re.compile(r"^    cdef (?!\w+ \w+\()[\w\[\], ]+?(\w+(?:, \w+)*)(?:\s+#.*)?$", re.MULTILINE)
 EXCHANGES = re.compile(r"\bExchange (\w+)")
 
 
