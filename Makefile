@@ -4,13 +4,27 @@ VENV    := .venv
 BIN     := $(VENV)/bin
 SOURCES := setup.py pyproject.toml $(shell find shardproxy -name '*.pyx' -o -name '*.pxd')
 
-.PHONY: run test lint bench bench-micro fuzz install-systemd clean
+.PHONY: run test test-debug soak lint bench bench-micro fuzz install-systemd clean
 
 run: $(VENV)/run.installed
 	$(BIN)/shardproxy demo $(DEMO)
 
 test: $(VENV)/test.installed
 	$(BIN)/python -m pytest $(TESTS)
+
+# The same code with its assertions, counts of live objects and checks for None, compiled in a folder of its own.
+DEBUG_TESTS := tests/inprocess tests/unit/proxy tests/unit/http1 tests/e2e/test_retries.py tests/e2e/test_hedging.py \
+  tests/e2e/test_queue.py tests/e2e/test_tunnels.py tests/e2e/test_pools.py tests/chaos/test_broken_origins.py
+
+test-debug: $(VENV)/test.installed
+	@mkdir -p build/debug
+	git ls-files -z --cached --others --exclude-standard | tar cf - --null --ignore-failed-read -T - | tar xf - -C build/debug
+	cd build/debug && SP_DEBUG=1 ../../$(BIN)/python setup.py -q build_ext --inplace
+	cd build/debug && PYTHONPATH=$$PWD ../../$(BIN)/python -m pytest $(or $(TESTS),$(DEBUG_TESTS))
+
+# Steps of the model of clients, endpoints and time, by chance: make soak STEPS=1000000
+soak: $(VENV)/test.installed
+	$(BIN)/python -m tests.inprocess.soak --steps $(or $(STEPS),20000) --seed $(or $(SEED),1)
 
 lint: $(VENV)/test.installed
 	$(BIN)/ruff check supervisor shardproxy tests loadtests

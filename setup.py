@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent
 if not (ROOT / "shardproxy" / "supervisor" / "__init__.py").exists():
     sys.exit("shardproxy/supervisor is not a link to ../supervisor; repair: ln -sfn ../supervisor shardproxy/supervisor")
 
-DEBUG = os.environ.get("SP_DEBUG", "0")
+IS_DEBUG = os.environ.get("SP_DEBUG", "0") == "1"
 ONLY = os.environ.get("SP_ONLY", "")  # one room while working on it, such as SP_ONLY=shm
 # SP_BENCH=1 compiles what drives the benchmarks in their place, with the same flags; it is no part of the package.
 PLACE = "loadtests" if os.environ.get("SP_BENCH", "0") == "1" else "shardproxy"
@@ -22,8 +22,10 @@ extensions = [
     Extension(
         ".".join(source.with_suffix("").parts),
         [str(source)],
-        define_macros=[("SP_DEBUG", DEBUG)],
-        extra_compile_args=["-O3", "-fno-semantic-interposition", "-fvisibility=hidden", "-Wno-unused-function"],
+        define_macros=[("SP_DEBUG", "1" if IS_DEBUG else "0")],
+        extra_compile_args=[
+            "-O1" if IS_DEBUG else "-O3", "-fno-semantic-interposition", "-fvisibility=hidden", "-Wno-unused-function"
+        ],
     )
     for source in sorted(path.relative_to(ROOT) for path in ROOT.glob(f"{PLACE}/**/*.pyx"))
     if not ONLY or source.parts[1] in ONLY.split(",")
@@ -41,6 +43,7 @@ setup(
             "cdivision": True,
             "initializedcheck": False,
             "embedsignature": True,
+            "nonecheck": IS_DEBUG,
         },
     )
 )
