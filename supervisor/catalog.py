@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from shardproxy.config.bandwidth import table_places
-from shardproxy.config.limits import places
+from shardproxy.config.limits import key_text, places
 from shardproxy.config.overload import ACTIONS, RESOURCES
 from shardproxy.config.routes import hedged_clusters
 from shardproxy.config.schema import BandwidthLimit, Cluster, Config, Listener, RateLimit
 from shardproxy.http1.faults import NAMES as FAULTS
+from shardproxy.limits.tables import bandwidth_rates
 from shardproxy.shm import names
 from shardproxy.shm.layout import MAX_ROWS, ROWS_PER_LINE, Capacities
 from shardproxy.shm.slots import SlotKind, Slots, SlotsFull
@@ -38,8 +39,9 @@ _PROCESS_WIDE: tuple[Entry, ...] = (
 )
 
 
-def entries(config: Config) -> Iterator[Entry]:
+def entries(config: Config, version: int = 1) -> Iterator[Entry]:
     """Kind and name of everything that is counted, in the order in which slots are given."""
+    yield SlotKind.GAUGE, names.configuration_held(version)
     yield from _PROCESS_WIDE
     yield from ((SlotKind.COUNTER, names.fault(kind)) for kind in FAULTS)
     if config.overload is not None:
@@ -104,8 +106,11 @@ def _rows(workers: int, draining: int) -> int:
     return _whole_lines(max(generous, 1 + 2 * (workers + 1)))
 
 
-def assign(config: Config, slots: Slots) -> None:
-    """Give every name of `config` its slot; one that has a slot keeps it.  Raises `shm.slots.SlotsFull`."""
+def assign(config: Config, slots: Slots, version: int = 1) -> None:
+    """Give every name of `config`, which is number `version`, its slot; one that has a slot keeps it.
+
+    Raises `shm.slots.SlotsFull`.
+    """
     find = {
         SlotKind.GAUGE: slots.gauge,
         SlotKind.COUNTER: slots.counter,
@@ -118,8 +123,9 @@ def assign(config: Config, slots: Slots) -> None:
     }
     if _keys(config) > slots.most_keys:
         raise SlotsFull(f"the shared memory has room for {slots.most_keys} keys of a limit, not for {_keys(config)}")
-    for kind, name in entries(config):
+    for kind, name in entries(config, version):
         find[kind](name)
+        slots.note(kind, name, version)
 
 
 def _of_listener(listener: Listener) -> Iterator[Entry]:
@@ -145,7 +151,6 @@ def _of_cluster(cluster: Cluster) -> Iterator[Entry]:
         key = cluster.name, str(endpoint.address)
         yield SlotKind.GAUGE, names.endpoint_active(*key)
         yield SlotKind.GAUGE, names.endpoint_connections(*key)
-        yield SlotKind.GAUGE, names.endpoint_held(*key)
         yield SlotKind.COUNTER, names.endpoint_requests(*key)
         yield SlotKind.COUNTER, names.endpoint_failures(*key)
         yield SlotKind.COUNTER, names.endpoint_unreached(*key)
@@ -194,10 +199,10 @@ def _of_rate_limit(limit: RateLimit) -> Iterator[Entry]:
     if limit.key is None:
         yield SlotKind.BUCKET, names.rate_limit(limit.name)
     else:
-        yield SlotKind.TABLE, names.rate_limit_keys(limit.name, limit.rate)
+        yield SlotKind.TABLE, names.rate_limit_keys(limit.name, key_text(limit.key))
         yield SlotKind.COUNTER, names.rate_limit_evicted(limit.name)
     for override in limit.overrides:
-        yield SlotKind.BUCKET, names.rate_limit_override(limit.name, override.key)
+        yield SlotKind.BUCKET, names.rate_limit_override(limit.name, key_text(limit.key), override.key)
     if limit.store is not None:
         yield SlotKind.WORD, names.rate_limit_lease(limit.name)
         yield SlotKind.WORD, names.rate_limit_leased_until(limit.name)
@@ -211,12 +216,10 @@ def _of_rate_limit(limit: RateLimit) -> Iterator[Entry]:
 
 
 def _of_bandwidth_limit(limit: BandwidthLimit) -> Iterator[Entry]:
-    for direction, rate in (("down", limit.down), ("up", limit.up)):
-        if rate is None:
-            continue
+    for direction, _ in bandwidth_rates(limit):
         key = limit.name, direction
         if not limit.per_connection:
-            yield SlotKind.TABLE, names.bandwidth_keys(*key, rate)
+            yield SlotKind.TABLE, names.bandwidth_keys(*key, key_text(limit.key))
         yield SlotKind.COUNTER, names.bandwidth_passed(*key)
         yield SlotKind.COUNTER, names.bandwidth_held(*key)
         yield SlotKind.COUNTER, names.bandwidth_waited(*key)

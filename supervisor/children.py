@@ -31,6 +31,8 @@ from typing import NoReturn, cast
 from shardproxy.control.channel import Channel
 from shardproxy.control.seat import ADMIN, Seat
 from shardproxy.observe import log
+from shardproxy.shm import names
+from shardproxy.shm.metrics import Metrics
 from shardproxy.shm.rows import Kind, Rows
 from shardproxy.supervisor import affinity, privileges, signals
 from shardproxy.supervisor.privileges import Identity, PrivilegeError
@@ -171,7 +173,8 @@ def _serve(seat: Seat, entries: Entries, body: Body) -> int:
     faulthandler.enable(file=2)
     faulthandler.register(signals.STACKS, file=2, all_threads=True)
     log.setup(seat.config.log, seat.name)
-    Rows(seat.segment).claim(seat.row, os.getpid(), seat.generation, _KINDS[seat.kind])
+    requests_before = Metrics(seat.segment, seat.row).counter_row(seat.slots.counter(names.REQUESTS), seat.row)
+    Rows(seat.segment).claim(seat.row, os.getpid(), seat.generation, _KINDS[seat.kind], requests_before)
     seat.slots.seal()
     serve = entries.load(seat)
     affinity.apply(body.cpus)

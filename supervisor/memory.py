@@ -71,15 +71,16 @@ class Memory:
         return cls(Segment.create(capacities))
 
     def clear_row(self, row: int) -> None:
-        """The process of `row` is dead: what it held is given back, what it counted is kept, the row is free.
+        """The process of `row` is dead: what it held is given back, what it counted stays, the row is free.
 
+        Each step can be done twice, and the row is released last: if we are killed in here, whoever revives the memory
+        finds the row taken and does all of it again.
         It may have been the one who was to take a free place, and what it held is free now: all who wait look again.
         """
         self._gauges.clear_row(row)
         self._addresses.clear_row(row)
-        self.metrics.retire_row(row)
-        self.rows.release(row)
         self._waiters.clear_row(row)
+        self.rows.release(row)
         self.pool.give_back(row)
         self._waiters.ring_all()
 

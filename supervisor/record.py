@@ -14,7 +14,7 @@ import msgspec
 from shardproxy.config.units import parse_address
 from shardproxy.control.channel import Channel
 from shardproxy.control.seat import SeatKind
-from shardproxy.shm.slots import SlotKind
+from shardproxy.shm.slots import SlotKind, Span
 from shardproxy.supervisor.sockets import Inherited
 from shardproxy.supervisor.state import Child, Household, Post
 
@@ -52,6 +52,7 @@ class Record(msgspec.Struct, frozen=True):
     asker: tuple[int, int] | None
     bells: tuple[int, ...] = ()
     edited: tuple[str, ...] = ()
+    spans: dict[SlotKind, dict[str, Span]] = {}
 
     def descriptors(self) -> Iterator[int]:
         """All that must stay open."""

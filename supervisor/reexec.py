@@ -100,6 +100,7 @@ class Restart(Operation):
             asker=self._asker(),
             bells=home.memory.bells,
             edited=tuple(sorted(home.edited)),
+            spans=home.slots.spans(),
         )
 
     def _asker(self) -> tuple[int, int] | None:

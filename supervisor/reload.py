@@ -23,8 +23,9 @@ from shardproxy.control.channel import MAX_DESCRIPTORS
 from shardproxy.control.found import overlaid
 from shardproxy.control.messages import Abort, Applied, Commit, Message, Prepare, Prepared, Refused
 from shardproxy.control.plan import Plan
+from shardproxy.limits.tables import set_rates
 from shardproxy.observe import log
-from shardproxy.shm.slots import Slots, SlotsFull
+from shardproxy.shm.slots import SlotsFull
 from shardproxy.supervisor import descriptors
 from shardproxy.supervisor.care import Care, condemn
 from shardproxy.supervisor.freeing import assign
@@ -114,14 +115,15 @@ class Reload(Operation):
             self._prepare(now_ns)
 
     def _prepare(self, now_ns: int) -> None:
-        config = self._wanted()
-        slots = Slots.restored(self._home.memory.segment.capacities, self._home.slots.in_order())
+        config, home, slots = self._wanted(), self._home, self._home.slots.copy()
         try:
-            assign(config, slots, self._home)
-            self._change = self._home.sockets.prepare(config)
+            assign(config, slots, home.memory.segment, home.version + 1, {home.version})
+            self._change = home.sockets.prepare(config)
         except (SlotsFull, BindError) as error:
             raise Refusal(str(error)) from None
-        self._plan = Plan(self._home.version + 1, config, slots)
+        # From now on the names are known to others, so their slots stay theirs even if nothing comes of it.
+        home.slots = slots
+        self._plan = Plan(home.version + 1, config, slots)
         self._step, self._deadline_ns = Step.PREPARE, now_ns + PATIENCE_NS
         self._awaited = [post for post in self._home.posts if post.child is not None]
         if len(self._change.names) >= MAX_DESCRIPTORS:
@@ -145,7 +147,8 @@ class Reload(Operation):
 
     def _commit(self, now_ns: int) -> None:
         home, plan = self._home, self._plan
-        home.config, home.slots, home.version = plan.config, plan.slots, plan.version
+        home.config, home.version = plan.config, plan.version
+        set_rates(home.config, home.memory.segment, home.slots, now_ns)
         home.edited = frozenset()
         home.sockets.commit(self._change)
         if home.identity is not None:

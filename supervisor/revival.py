@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Mapping
 
 from shardproxy.config.schema import Config, worker_count
 from shardproxy.control.plan import Plan, UnreadablePlan
+from shardproxy.limits.tables import set_rates
 from shardproxy.shm.layout import Capacities
 from shardproxy.shm.rows import State
 from shardproxy.shm.segment import ForeignLayout, Segment
 from shardproxy.shm.slots import Slots, SlotsFull
-from shardproxy.supervisor import catalog
+from shardproxy.supervisor.freeing import assign
 from shardproxy.supervisor.memory import SUPERVISOR_ROW, Memory
 
 # What they are called in systemd's store.
@@ -44,10 +46,11 @@ def _revive(fds: dict[str, int], config: Config) -> tuple[Memory, Slots]:
     del fds[SEGMENT]  # it is the segment's now
     try:
         slots = Slots.restored(segment.capacities, Plan.read(fds[PLAN], segment.capacities).slots.in_order())
-        catalog.assign(config, slots)
         _check_room(segment.capacities, config)
         memory = Memory(segment)
         _clear(memory)
+        assign(config, slots, segment, 1)
+        set_rates(config, segment, slots, time.monotonic_ns())
     except BaseException:
         segment.close()
         raise

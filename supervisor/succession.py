@@ -18,6 +18,7 @@ from pathlib import Path
 
 from shardproxy.config.plain import decode
 from shardproxy.config.schema import Config, worker_count
+from shardproxy.limits.tables import set_rates
 from shardproxy.shm.layout import Capacities
 from shardproxy.shm.segment import ForeignLayout, Segment
 from shardproxy.shm.slots import Slots, SlotsFull
@@ -25,6 +26,7 @@ from shardproxy.supervisor import catalog
 from shardproxy.supervisor import record as records
 from shardproxy.supervisor.care import DRAIN_GRACE_NS, Care, condemn
 from shardproxy.supervisor.endpoints import carried_over
+from shardproxy.supervisor.freeing import assign
 from shardproxy.supervisor.herald import Herald
 from shardproxy.supervisor.memory import Memory
 from shardproxy.supervisor.operations import Operation, Outcome
@@ -138,6 +140,7 @@ class Succession(Operation):
         if home.change is not None:
             home.sockets.commit(home.change)
         home.change = None
+        set_rates(home.config, home.memory.segment, home.slots, now_ns)
         self._herald.keep_only(len(home.workers))
         for post in former.posts:
             self._care.drain(post, deadline_ns, is_succeeded=all_stay)
@@ -179,7 +182,7 @@ def _former(record: Record, config: Config) -> Former:
             os.close(bell)
         return Former(served, None, Slots(Capacities()), record.workers, record.version - 1)
     memory = Memory(segment, [child.row for child in record.children], record.bells)
-    slots = Slots.restored(segment.capacities, record.names)
+    slots = Slots.restored(segment.capacities, record.names, record.spans)
     return Former(served, memory, slots, record.workers, record.version - 1)
 
 
@@ -187,16 +190,17 @@ def _memory(record: Record, config: Config, former: Former) -> tuple[Memory, Slo
     """The memory that is there, if it has room for the new configuration; otherwise a fresh one beside it."""
     wanted = catalog.capacities(config, worker_count(config))
     if former.memory is not None and former.memory.pool.free > max(former.workers, worker_count(config)):
-        slots = Slots.restored(former.memory.segment.capacities, record.names)
+        slots = former.slots.copy()
         try:
-            catalog.assign(config, slots)
+            assign(config, slots, former.memory.segment, record.version, {former.version})
         except SlotsFull as reason:
             logger.warning("%s", reason)
         else:
+            former.slots = slots  # if it goes back to the former ones, what the new ones have named is still theirs
             return former.memory, slots
     logger.warning("the new generation gets a fresh shared memory: its counts and limits begin anew")
     slots = Slots(wanted)
-    catalog.assign(config, slots)
+    catalog.assign(config, slots, record.version)
     return Memory.create(wanted), slots
 
 

@@ -178,7 +178,7 @@ cdef class TakeToken(Operation):
 
     cdef void once(self) noexcept:
         self.now_ns += STEP_NS
-        self.wait_ns = bucket_take(self.bucket.word, self.now_ns, 1, &self.bucket.rate)
+        self.wait_ns = bucket_take(self.bucket.line, self.now_ns, 1, &self.bucket.rate)
 
     def is_right(self):
         return self.wait_ns == 0

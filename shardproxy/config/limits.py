@@ -130,3 +130,15 @@ def burst_of(limit: RateLimit | LimitOverride) -> int:
 def places(limit: RateLimit) -> int:
     """For how many keys its table has room: as written, or the next power of two."""
     return 1 << (limit.keys - 1).bit_length()
+
+
+def key_text(key: LimitKey | None) -> str:
+    """By what a limit is kept: keys that read the same of a request have the same text; empty: by nothing."""
+    if key is None:
+        return ""
+    parts = [f"address/{key.ipv4_prefix}/{key.ipv6_prefix}"] if key.address else []
+    parts += [f"header={key.header.lower()}"] if key.header is not None else []
+    parts += [f"cookie={key.cookie}"] if key.cookie is not None else []
+    parts += [f"query={key.query}"] if key.query is not None else []
+    parts += [f"path={key.path.partition('{')[0]}"] if key.path is not None else []
+    return " ".join(parts)

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from shardproxy.config.bandwidth import BandwidthLimit, burst_bytes, table_places
-from shardproxy.config.words import KIB
+from shardproxy.config.bandwidth import BandwidthLimit, burst_bytes
 from shardproxy.controller.stats import BandwidthStats, FlowStats, KeyStats
-from shardproxy.limits.bandwidth import LONGEST_WAIT_NS
+from shardproxy.limits.tables import bandwidth_table_of
 from shardproxy.shm import names
 from shardproxy.shm.gauges import Gauges
-from shardproxy.shm.keyed import KeyedBuckets
 from shardproxy.shm.metrics import Metrics
 from shardproxy.shm.segment import Segment
 from shardproxy.shm.slots import Slots
@@ -43,11 +41,9 @@ class BandwidthReading:
         )
 
     def _keys(self, limit: BandwidthLimit, direction: str, rate: int) -> KeyStats:
-        slot, room = self.slots.table(names.bandwidth_keys(limit.name, direction, rate)), table_places(limit)
-        burst = -(-burst_bytes(limit, rate) // KIB)
-        table = KeyedBuckets(self.segment, slot, room, rate / KIB, burst, LONGEST_WAIT_NS)
+        table = bandwidth_table_of(limit, direction, rate, self.segment, self.slots)
         evictions = self._count(names.bandwidth_evicted(limit.name, direction))
-        return KeyStats(capacity=room, occupied=table.sweep(self.now_ns), evictions=evictions)
+        return KeyStats(capacity=table.keys, occupied=table.sweep(self.now_ns), evictions=evictions)
 
     def _count(self, name: str) -> int:
         return self.metrics.counter_total(self.slots.counter(name))

@@ -8,17 +8,14 @@ from __future__ import annotations
 import time
 from typing import Any
 
-import psutil
-
 from shardproxy.balancing.levels import Levels
 from shardproxy.config.clusters import in_use
 from shardproxy.config.levels import levels_of
-from shardproxy.config.limits import places
 from shardproxy.config.overload import ACTIONS, RESOURCES
 from shardproxy.config.schema import Cluster, Config, Endpoint, Listener, RateLimit, burst_of
 from shardproxy.controller.bandwidth import BandwidthReading
 from shardproxy.controller.reasons import Reason
-from shardproxy.controller.resources import Resources
+from shardproxy.controller.resources import Resources, age_s
 from shardproxy.controller.stats import (
     ClusterStats,
     EndpointStats,
@@ -37,11 +34,11 @@ from shardproxy.controller.stats import (
     WorkerStats,
 )
 from shardproxy.http1.faults import FAULTS
+from shardproxy.limits.tables import bucket_of, table_of
 from shardproxy.shm import names
-from shardproxy.shm.buckets import Bucket, Buckets
+from shardproxy.shm.buckets import Bucket
 from shardproxy.shm.decisions import CHECKED, EJECTED, FAILED_CHECK, Decisions
 from shardproxy.shm.gauges import Gauges
-from shardproxy.shm.keyed import KeyedBuckets
 from shardproxy.shm.metrics import Metrics, quantile
 from shardproxy.shm.rows import Kind, Rows, State
 from shardproxy.shm.segment import Segment
@@ -84,7 +81,6 @@ class Reading:
         self._rows = Rows(segment)
         self._gauges = Gauges(segment, SUPERVISOR_ROW)
         self._metrics = Metrics(segment, SUPERVISOR_ROW)
-        self._buckets = Buckets(segment)
         self._decisions = Decisions(segment)
         self._bandwidth = BandwidthReading(segment, slots, self._metrics, self._gauges, self._now_ns)
         used = [row for row in range(segment.rows_used) if self._rows.state(row) is not State.GONE]
@@ -118,11 +114,7 @@ class Reading:
         )
 
     def _uptime_s(self) -> float:
-        try:
-            born = psutil.Process(self._rows.pid(SUPERVISOR_ROW)).create_time()
-        except psutil.Error:
-            return 0.0
-        return round(max(0.0, time.time() - born), 3)
+        return round(age_s(self._rows.pid(SUPERVISOR_ROW)), 3)
 
     def _process(self, kind: Kind) -> ProcessStats | None:
         row = self._processes.get(kind)
@@ -147,12 +139,17 @@ class Reading:
             **self._identity(row),
             rss_bytes=usage.rss_bytes,
             cpu_s=usage.cpu_s,
-            requests=self._metrics.counter_row(self._slots.counter(names.REQUESTS), row),
+            requests=self._requests(row),
             active=sum(self._gauges.row_value(slot, row) for slot in self._active),
             connections=sum(self._gauges.row_value(self._slots.gauge(name), row) for name in clients),
             upstream_connections=sum(self._gauges.row_value(self._slots.gauge(name), row) for name in upstream),
             overload=None if config.overload is None else self._overload(row),
         )
+
+    def _requests(self, row: int) -> int:
+        """Of the present process: the row goes on from what its former ones have counted."""
+        counted = self._metrics.counter_row(self._slots.counter(names.REQUESTS), row)
+        return max(0, counted - self._rows.requests_before(row))
 
     def _overload(self, row: int) -> OverloadStats:
         def value(name: str) -> int:
@@ -278,17 +275,15 @@ class Reading:
         )
 
     def _bucket(self, limit: RateLimit) -> Bucket:
-        slot = self._slots.bucket(names.rate_limit(limit.name))
-        bucket = Bucket(self._buckets, slot, limit.rate, burst_of(limit))
+        bucket = bucket_of(limit, self._segment, self._slots)
         if limit.adaptive is not None:
             bucket.follow(Words(self._segment), self._slots.word(names.rate_limit_interval(limit.name)))
         return bucket
 
     def _keys(self, limit: RateLimit) -> KeyStats:
-        slot, room = self._slots.table(names.rate_limit_keys(limit.name, limit.rate)), places(limit)
-        table = KeyedBuckets(self._segment, slot, room, limit.rate, burst_of(limit), limit.delay)
+        table = table_of(limit, self._segment, self._slots)
         return KeyStats(
-            capacity=room,
+            capacity=table.keys,
             occupied=table.sweep(self._now_ns),
             evictions=self._count(names.rate_limit_evicted(limit.name)),
         )

@@ -1,13 +1,16 @@
-"""Memory and CPU time of the processes, asked for once a second at most: each costs a few reads in /proc."""
+"""Memory, CPU time and age of the processes; each costs a few reads in /proc."""
 
 from __future__ import annotations
 
+import os
 import time
+from pathlib import Path
 from typing import NamedTuple
 
 import psutil
 
 FRESH_S = 1.0
+_START_FIELD = 19  # of /proc/PID/stat (proc(5) has it as the 22nd), counted from the one behind the name in brackets
 
 
 class Usage(NamedTuple):
@@ -18,7 +21,7 @@ class Usage(NamedTuple):
 
 
 class Resources:
-    """Keeps what it has found for a second; forgets those that were not asked for in the meantime."""
+    """Memory and CPU time, asked for once a second at most; forgets those that were not asked for in the meantime."""
 
     def __init__(self) -> None:
         self._found: dict[int, tuple[float, Usage]] = {}
@@ -41,3 +44,16 @@ def _ask(pid: int) -> Usage:
             return Usage(process.memory_info().rss, round(times.user + times.system, 2))
     except psutil.Error:
         return Usage(0, 0.0)
+
+
+def age_s(pid: int) -> float:
+    """How long a process has been there, by the clock that runs from the system's start on; 0.0 when it is gone.
+
+    The system's date has no part in it: a supervisor does not get younger when somebody sets the date back.
+    """
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    started_s = int(fields[_START_FIELD]) / os.sysconf("SC_CLK_TCK")
+    return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - started_s)

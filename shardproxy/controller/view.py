@@ -18,6 +18,8 @@ from shardproxy.controller.readiness import why_not_ready
 from shardproxy.controller.reading import read
 from shardproxy.controller.resources import Resources
 from shardproxy.controller.stats import LastOperation, Stats
+from shardproxy.shm.gauges import Gauges
+from shardproxy.shm.held import Held
 from shardproxy.shm.segment import Segment
 from shardproxy.shm.slots import Slots
 
@@ -34,18 +36,23 @@ class View:
     followers: list[Callable[[Config, Slots], None]] = field(default_factory=list)
     discovery: Discovery | None = None
     dry_runs: DryRuns | None = None
+    held: Held | None = None
     _news: Answer | None = None
     _news_ns: int = 0
 
     @classmethod
     def of(cls, seat: Seat) -> View:
-        return cls(seat.segment, seat.config, seat.slots, seat.version, Resources())
+        view = cls(seat.segment, seat.config, seat.slots, seat.version, Resources())
+        view.held = Held(Gauges(seat.segment, seat.row), seat.slots, seat.version)
+        return view
 
     def serve(self, plan: Plan) -> None:
         """Another configuration is being served."""
         self.config, self.slots, self.version = plan.config, plan.slots, plan.version
         for follow in self.followers:
             follow(self.config, self.slots)
+        if self.held is not None:
+            self.held = self.held.of(plan.version, plan.slots)
 
     def note(self, news: Answer) -> None:
         """What an operation has come to, whoever asked for it."""

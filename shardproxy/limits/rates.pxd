@@ -6,7 +6,7 @@ from shardproxy.http1.grammar cimport text
 from shardproxy.http1.head cimport Head
 from shardproxy.limits.keys cimport Key
 from shardproxy.limits.leases cimport Lease
-from shardproxy.shm.buckets cimport Bucket, BucketRate
+from shardproxy.shm.buckets cimport Bucket, BucketLine, BucketRate
 from shardproxy.shm.keyed cimport KeyedBuckets
 from shardproxy.shm.metrics cimport MetricCells, Metrics
 from shardproxy.shm.words cimport Words
@@ -20,8 +20,8 @@ cdef struct Verdict:
 
 # What one limit has taken for a request.
 cdef struct Charge:
-    uint64_t* word          # NULL: nothing, or by key
-    const BucketRate* rate
+    BucketLine* line        # NULL: nothing, or by key
+    BucketRate* rate
     uint64_t hashed         # of the key, if is_keyed
     bint is_keyed
     int64_t* lease          # NULL: nothing of it

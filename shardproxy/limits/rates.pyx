@@ -33,7 +33,7 @@ cdef class RateLimit:
         self.is_dry, self.tells_all = is_dry, tells_all
         self.admitted, self.refused, self.delayed, self.evicted = admitted, refused, delayed, evicted
         if words is not None:
-            self.words, self.interval, self.tolerance = words, words.word(interval), bucket.rate.tolerance
+            self.words, self.interval, self.tolerance = words, words.word(interval), bucket.tolerance
         self.keep_overrides(sorted(overrides, key=hash_first))
 
     def keep_overrides(self, overrides):
@@ -53,16 +53,16 @@ cdef class RateLimit:
     # hot
     cdef int64_t reserve(self, Head head, const Ip* client, int64_t now_ns, MetricCells* cells, Charge* charge) noexcept:
         """From 0 up: admitted, after so many ns; below 0: refused, with as many ns to the next try."""
-        charge.word, charge.is_keyed, charge.lease = NULL, False, NULL
+        charge.line, charge.is_keyed, charge.lease = NULL, False, NULL
         charge.cost = self.cost if self.cost_field is None else self.cost_of(head)
         if self.key is not None:
             return self.reserve_keyed(head, client, now_ns, cells, charge)
         if self.lease is not None:
             return self.reserve_leased(now_ns, cells, charge)
         if self.interval != NULL:
-            bucket_follow(self.interval, self.tolerance, &self.bucket.rate)
-        charge.word, charge.rate = self.bucket.word, &self.bucket.rate
-        return bucket_reserve(charge.word, now_ns, charge.cost, charge.rate, self.patience)
+            bucket_follow(self.bucket.line, self.interval, self.tolerance, &self.bucket.rate)
+        charge.line, charge.rate = self.bucket.line, &self.bucket.rate
+        return bucket_reserve(charge.line, now_ns, charge.cost, charge.rate, self.patience)
 
     # hot
     cdef int64_t reserve_keyed(self, Head head, const Ip* client, int64_t now_ns, MetricCells* cells,
@@ -76,8 +76,8 @@ cdef class RateLimit:
             found = self.override_of(charge.hashed)
             if found >= 0:
                 bucket = <Bucket>self.overrides[found]  # warm: only keys with a rate of their own
-                charge.word, charge.rate = bucket.word, &bucket.rate
-                return bucket_reserve(charge.word, now_ns, charge.cost, charge.rate, self.patience)
+                charge.line, charge.rate = bucket.line, &bucket.rate
+                return bucket_reserve(charge.line, now_ns, charge.cost, charge.rate, self.patience)
         charge.is_keyed = True
         wait = key_reserve(&self.keyed.table, charge.hashed, now_ns, charge.cost, &outcome)
         if outcome == KEY_EVICTED:
@@ -88,8 +88,8 @@ cdef class RateLimit:
     cdef int64_t reserve_leased(self, int64_t now_ns, MetricCells* cells, Charge* charge) noexcept:
         cdef LeaseAnswer answer = self.lease.take(now_ns, charge.cost, cells)
         if answer == LEASE_LOCAL:
-            charge.word, charge.rate = self.bucket.word, &self.bucket.rate
-            return bucket_reserve(charge.word, now_ns, charge.cost, charge.rate, 0)
+            charge.line, charge.rate = self.bucket.line, &self.bucket.rate
+            return bucket_reserve(charge.line, now_ns, charge.cost, charge.rate, 0)
         if answer == LEASE_TAKEN:
             charge.lease = self.lease.left
         return -self.lease.retry_ns if answer == LEASE_EMPTY else 0
@@ -120,8 +120,8 @@ cdef class RateLimit:
         return low if low < self.override_count and self.override_keys[low] == hashed else -1
 
     cdef void give_back(self, const Charge* charge, int64_t now_ns) noexcept:
-        if charge.word != NULL:
-            bucket_give_back(charge.word, charge.cost, charge.rate)
+        if charge.line != NULL:
+            bucket_give_back(charge.line, charge.cost, charge.rate)
         elif charge.lease != NULL:
             word_add(charge.lease, charge.cost)
         elif charge.is_keyed:
@@ -137,12 +137,12 @@ cdef class RateLimit:
         if self.lease is not None and self.lease.charge(now_ns, cost) != LEASE_LOCAL:
             return
         if self.key is None:
-            bucket_charge(self.bucket.word, now_ns, cost, &self.bucket.rate)
+            bucket_charge(self.bucket.line, now_ns, cost, &self.bucket.rate)
         elif self.key.read(head, client, self.keyed.table.secret, &hashed):
             found = self.override_of(hashed)
             if found >= 0:
                 bucket = <Bucket>self.overrides[found]
-                bucket_charge(bucket.word, now_ns, cost, &bucket.rate)
+                bucket_charge(bucket.line, now_ns, cost, &bucket.rate)
             else:
                 key_charge(&self.keyed.table, hashed, now_ns, cost)
 
@@ -193,7 +193,7 @@ cdef class RateLimits:
             if wait < 0:
                 count(self.cells, limit.refused, 1)
                 if limit.is_dry:
-                    charges[i].word, charges[i].is_keyed = NULL, False
+                    charges[i].line, charges[i].is_keyed = NULL, False
                     continue
                 verdict.wait_ns, verdict.refused_by = -wait, <int>i
                 while i > 0:

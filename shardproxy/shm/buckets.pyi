@@ -16,6 +16,9 @@ class Buckets:
 class Bucket:
     """One token bucket that all processes take from: `rate_per_s` tokens a second, at most `burst` saved up.
 
+    The rate belongs to the slot: `rate_per_s` holds if the slot has none yet, and `set_rate` gives it another one. The
+    burst belongs to this object. What is missing in the bucket stays the same at another burst: of a larger one there
+    is at once by as much more as it is larger, and of a smaller one there is never more missing than all of it.
     It starts full. A token's interval is rounded up to 1/16 ns, so the true rate is never above the one asked for and
     under 0.07 % below it up to 10 million a second. A burst that would take over 4.5 years to fill is cut to that.
     Raises `ValueError` for a rate that is not above 0 or a burst below 1, `IndexError` for a slot that is not there.
@@ -30,6 +33,17 @@ class Bucket:
     @property
     def burst(self) -> int:
         """The most tokens it holds."""
+
+    def set_rate(
+        self, rate_per_s: float, now_ns: int, *, patience_ns: int = 0, keeps_time: bool = False
+    ) -> None:
+        """From now on tokens come at another rate, for all processes; as many are missing as before.
+
+        At most those of a whole burst are, and what may be taken up to `patience_ns` before it is there. With
+        `keeps_time` it is the time until the bucket is full that stays as it is: for a limit that follows an
+        interval, which goes on, so that its tokens are not those of the rate. For one process only, the supervisor.
+        Raises `ValueError` for a rate that is not above 0.
+        """
 
     def follow(self, words: Words, slot: int) -> None:
         """Go by the interval (ticks a token) in that word, unless it is 0; a burst lasts as long as before."""

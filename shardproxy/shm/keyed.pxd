@@ -7,11 +7,12 @@
 #       |   tag    |  when the bucket will be full again |     0 = vacant
 #       +----------+-------------------------------------+
 #
-# Time is in ticks of 1/1024 of the limit's interval (the time in which one token comes), so every rate is exact to a
-# tick in all, and 40 bits hold a thousand million intervals before they come round. A word is live while its time is
-# ahead of now by no more than an empty bucket's can be. Any other word is that of a full bucket, says nothing, and its
-# place is free: nothing has to be cleaned up. (A word that nobody touches for the whole turn would come alive again;
-# `sweep` makes vacant what is not live, long before.)
+# Time is that of the limit's own clock (token_clock.pxd), in ticks of 1/1024 of a token, so every rate is exact to a
+# tick in all, 40 bits hold a thousand million tokens before they come round, and a change of the rate leaves every word
+# as it is. A word is live while its time is ahead of now by no more than an empty bucket's can be, of the largest burst
+# that there is: one that is ahead by more than the present burst was taken of a larger one, and is that of an empty
+# bucket. Any other word is that of a full bucket, says nothing, and its place is free: nothing has to be cleaned up. (A
+# word that nobody touches for the whole turn would come alive again; `sweep` makes vacant what is not live, long before.)
 #
 # A set has 16 places, and a secret hash says which set is a key's. When all are live, the one whose bucket is nearest
 # to being full gives way: its key gets a full bucket the next time, which is the least that an eviction can give away,
@@ -21,12 +22,19 @@
 # Two processes may enter the same key at two places of its set at the same moment. Whoever enters a key looks at the
 # set again afterwards, so at least one of them sees the other's: the higher place is given up, and what was taken
 # there is charged to the lower.
+#
+# The clock's `unit` is for how many keys the table has places. A table of another size has its sets elsewhere: when it
+# grows, a set's words are copied to all the sets in which their keys may be looked for now, and when it shrinks, they are
+# merged; copies that no key asks for run out as any word does.
 from libc.stdint cimport int64_t, uint64_t
+
+from .token_clock cimport ClockBank, TokenClock
 
 cdef extern from *:
     """
     #include <stdint.h>
     static inline uint64_t sp_keyed_read(const uint64_t *word) { return __atomic_load_n(word, __ATOMIC_SEQ_CST); }
+    static inline void sp_keyed_store(uint64_t *word, uint64_t next) { __atomic_store_n(word, next, __ATOMIC_SEQ_CST); }
     static inline int sp_keyed_swap(uint64_t *word, uint64_t seen, uint64_t next) {
         return __atomic_compare_exchange_n(word, &seen, next, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
     }
@@ -37,26 +45,29 @@ cdef extern from *:
     #define SP_KEY_TIME ((UINT64_C(1) << 40) - 1)
     #define SP_KEY_TAG (~SP_KEY_TIME)
     #define SP_KEY_INTERVAL 1024
+    #define SP_KEY_MOST (INT64_C(1) << 34) /* what an empty bucket of the largest burst owes */
     """
     uint64_t sp_keyed_read(const uint64_t* word) noexcept nogil
+    void sp_keyed_store(uint64_t* word, uint64_t next) noexcept nogil
     bint sp_keyed_swap(uint64_t* word, uint64_t seen, uint64_t next) noexcept nogil
     uint64_t sp_keyed_ticks(int64_t ns, uint64_t ticks_per_ns) noexcept nogil
     const uint64_t SP_KEY_TIME, SP_KEY_TAG
-    const int64_t SP_KEY_INTERVAL
+    const int64_t SP_KEY_INTERVAL, SP_KEY_MOST
 
 
 ctypedef struct KeyTable:
     uint64_t* words
     uint64_t sets           # a power of two
     uint64_t[2] secret
-    uint64_t ticks_per_ns   # times 2^64
+    TokenClock* clock
+    uint64_t epoch          # of the clock when these were read:
+    ClockBank bank          # its speed is in ticks a ns, times 2^64
     double ns_per_tick
     int64_t burst           # tokens of a full bucket
     int64_t empty           # ticks until an empty bucket is full again
+    int64_t patience_ns
     int64_t patience        # ticks that tokens may be taken before they are there, by who waits for them
-    int64_t live            # the most that a live word's time can be ahead of a clock: these two, and some slack
-
-
+    int64_t live            # the most that a live word's time can be ahead of a clock
 
 cdef enum KeyOutcome:
     KEY_KNOWN               # charged to the key's live word, or refused by it
@@ -89,5 +100,9 @@ cdef class KeyedBuckets:
     cdef object part        # keeps what `table` points to
     cdef object segment
     cdef object section
+    cdef object clocks_part
     cdef readonly int slot
     cdef readonly int keys
+
+    cdef void begin(self, uint64_t speed)
+    cdef void resize(self, int64_t former, int64_t now_ns)

@@ -11,9 +11,10 @@ class KeyedBuckets:
     """The token buckets of a limit that is kept by key, in table `slot` of a segment; all processes share them.
 
     `keys` is for how many keys there are places (a power of two, in sets of 16), `rate_per_s` and `burst` what each
-    key has, `patience_ns` for how long a taker may be asked to wait (`reserve`). Of a table, one rate: with another
-    the words would mean other times. Raises `IndexError` for a slot that the segment does not have, `ValueError` for
-    what it cannot hold.
+    key has, `patience_ns` for how long a taker may be asked to wait (`reserve`). The rate and the places belong to the
+    table: those given here hold if it has none yet, and `set_rate` gives it others. The burst belongs to this object;
+    what is missing in a bucket stays the same at another one, and is never more than all of it.
+    Raises `IndexError` for a slot that the segment does not have, `ValueError` for what it cannot hold.
     """
 
     slot: int
@@ -39,6 +40,14 @@ class KeyedBuckets:
 
     def set_of(self, key: bytes) -> int:
         """The number of the key's set."""
+
+    def set_rate(self, rate_per_s: float, now_ns: int) -> None:
+        """From now on tokens come at another rate, for all processes, and the table has this object's `keys` places.
+
+        As many tokens are missing in each bucket as before. When the table shrinks, keys whose buckets are the nearest
+        to being full may lose their places. For one process only, the supervisor. Raises `ValueError` for a rate that
+        cannot be.
+        """
 
     def sweep(self, now_ns: int) -> int:
         """How many keys have less than a full bucket; the places of all others are made vacant.

@@ -7,6 +7,9 @@ from libc.string cimport memcpy
 
 from shardproxy.shm.mapping cimport address
 from shardproxy.shm.siphash cimport sp_siphash13
+from shardproxy.shm.token_clock cimport (
+    sp_clock_begin, sp_clock_epoch, sp_clock_fill, sp_clock_read, sp_clock_set_unit, sp_clock_switch, sp_clock_unit
+)
 
 cdef enum:
     WAYS = 16                       # as KEY_WAYS in layout.py
@@ -14,9 +17,10 @@ cdef enum:
     SLACK_NS = 1_000_000_000        # how far behind one process's reading of the clock may be
 
 MAX_RATE = 500_000                  # tokens a second: so that a tick is not less than a ns
-MAX_BURST = 1 << 24                 # so that an empty bucket's time is far from half a turn
+MAX_BURST = 1 << 24                 # as SP_KEY_MOST; so that an empty bucket's time is far from half a turn
 _TICKS_PER_TOKEN = 1024             # as SP_KEY_INTERVAL
 _NS_PER_S = 1_000_000_000
+cdef double TWO_TO_64 = 2.0**64
 
 
 # hot
@@ -36,7 +40,7 @@ cdef int64_t key_reserve(KeyTable* table, uint64_t hashed, int64_t now_ns, int64
 cdef int64_t key_reserve_ticks(KeyTable* table, uint64_t hashed, int64_t now_ns, int64_t ticks,
                                KeyOutcome* outcome) noexcept nogil:
     cdef uint64_t* words = set_at(table, hashed)
-    cdef uint64_t tag = tag_of(hashed), now = sp_keyed_ticks(now_ns, table.ticks_per_ns)
+    cdef uint64_t tag = tag_of(hashed), now = now_of(table, now_ns)
     cdef int64_t excess = 0
     cdef int way
     outcome[0] = KEY_KNOWN
@@ -51,6 +55,34 @@ cdef int64_t key_reserve_ticks(KeyTable* table, uint64_t hashed, int64_t now_ns,
                 return 0
         elif charge(table, words + way, tag, now, ticks, &excess):
             return in_ns(table, excess)
+
+
+# hot
+cdef uint64_t now_of(KeyTable* table, int64_t now_ns) noexcept nogil:
+    """What the table's clock stands at."""
+    if sp_clock_epoch(table.clock) != table.epoch:
+        set_clock(table)
+    return ticks_at(&table.bank, now_ns)
+
+
+# hot
+cdef uint64_t ticks_at(const ClockBank* bank, int64_t now_ns) noexcept nogil:
+    cdef int64_t since = now_ns - bank.base_ns
+    if since < 0:  # a reading of the clock that is older than the change
+        return bank.base_ticks - sp_keyed_ticks(-since, bank.speed)
+    return bank.base_ticks + sp_keyed_ticks(since, bank.speed)
+
+
+cdef void set_clock(KeyTable* table) noexcept nogil:
+    """Go by the clock as it is now."""
+    cdef ClockBank bank
+    cdef uint64_t epoch = sp_clock_read(table.clock, &bank)
+    if epoch == 0:
+        return
+    table.bank, table.epoch = bank, epoch
+    table.ns_per_tick = TWO_TO_64 / <double>bank.speed
+    table.patience = <int64_t>sp_keyed_ticks(table.patience_ns, bank.speed)
+    table.live = SP_KEY_MOST + table.patience + <int64_t>sp_keyed_ticks(SLACK_NS, bank.speed)
 
 
 # hot
@@ -87,7 +119,9 @@ cdef int place_of(const uint64_t* words, uint64_t tag) noexcept nogil:
 cdef int64_t ahead_of(const KeyTable* table, uint64_t word, uint64_t now) noexcept nogil:
     """Ticks until the bucket is full; 0 for a full one, and for a word that is not live."""
     cdef int64_t ahead = <int64_t>((word - now) & SP_KEY_TIME)
-    return ahead if ahead <= table.live and word != 0 else 0
+    if ahead > table.live or word == 0:
+        return 0
+    return min(ahead, table.empty + table.patience)
 
 
 # hot
@@ -203,7 +237,7 @@ cdef void key_give_back_ticks(KeyTable* table, uint64_t hashed, int64_t now_ns, 
     cdef uint64_t tag = tag_of(hashed)
     cdef int way = place_of(words, tag)
     if way != NONE:
-        add(table, words + way, tag, sp_keyed_ticks(now_ns, table.ticks_per_ns), -ticks)
+        add(table, words + way, tag, now_of(table, now_ns), -ticks)
 
 
 cdef class KeyedBuckets:
@@ -213,21 +247,29 @@ cdef class KeyedBuckets:
             raise IndexError(f"there is no key table {slot}; the segment has {section.blocks}")
         if keys & (keys - 1) or not WAYS <= keys <= segment.capacities.keys:
             raise ValueError(f"the keys of a table must be a power of two from {WAYS} to {segment.capacities.keys}, not {keys}")
-        if not 0 < rate_per_s <= MAX_RATE:
-            raise ValueError(f"the rate of a keyed bucket must be above 0 and at most {MAX_RATE}, not {rate_per_s}")
+        speed = speed_of(rate_per_s)
         if not 1 <= burst <= MAX_BURST:
             raise ValueError(f"the burst of a keyed bucket must be from 1 to {MAX_BURST}, not {burst}")
         self.segment, self.section, self.slot, self.keys = segment, section, slot, keys
         self.part = segment.part(section)
         self.table.words = <uint64_t*>(address(self.part) + <Py_ssize_t>slot * <Py_ssize_t>section.stride)
         self.table.sets = keys // WAYS
-        self.table.ticks_per_ns = math.floor(rate_per_s * _TICKS_PER_TOKEN / _NS_PER_S * 2.0**64)
-        self.table.ns_per_tick = _NS_PER_S / (rate_per_s * _TICKS_PER_TOKEN)
         self.table.burst = burst
         self.table.empty = burst * SP_KEY_INTERVAL
-        self.table.patience = <int64_t>sp_keyed_ticks(patience_ns, self.table.ticks_per_ns)
-        self.table.live = self.table.empty + self.table.patience + <int64_t>sp_keyed_ticks(SLACK_NS, self.table.ticks_per_ns)
+        self.table.patience_ns = patience_ns
+        self.clocks_part = segment.part(segment.sections.clocks)
+        self.table.clock = <TokenClock*>(address(self.clocks_part) + <Py_ssize_t>slot * 64)
+        if sp_clock_epoch(self.table.clock) == 0:
+            self.begin(speed)
+        set_clock(&self.table)
         memcpy(self.table.secret, <const unsigned char*>(<bytes>segment.secret), 16)
+
+    cdef void begin(self, uint64_t speed):
+        """Nobody has set the table's clock yet."""
+        cdef ClockBank bank = ClockBank(0, 0, speed)
+        sp_clock_set_unit(self.table.clock, self.keys)
+        sp_clock_fill(self.table.clock, &bank)
+        sp_clock_begin(self.table.clock)
 
     def __repr__(self):
         return f"<KeyedBuckets {self.slot} keys={self.keys} burst={self.table.burst}>"
@@ -252,8 +294,30 @@ cdef class KeyedBuckets:
     def set_of(self, bytes key not None):
         return key_hash(&self.table, key, len(key)) & (self.table.sets - 1)
 
+    def set_rate(self, double rate_per_s, int64_t now_ns):
+        cdef ClockBank bank = ClockBank(now_ns, now_of(&self.table, now_ns), speed_of(rate_per_s))
+        cdef int64_t places = sp_clock_unit(self.table.clock)
+        if places != self.keys:
+            self.resize(places, now_ns)
+        if bank.speed != self.table.bank.speed:
+            sp_clock_fill(self.table.clock, &bank)
+            sp_clock_switch(self.table.clock)
+
+    cdef void resize(self, int64_t former, int64_t now_ns):
+        """From `former` places to `keys`.  Only pages that were ever written are looked at."""
+        cdef uint64_t now = now_of(&self.table, now_ns)
+        cdef int64_t first, end, start = self.section.offset + self.slot * self.section.stride
+        cdef int64_t begin = 0 if self.keys > former else self.keys
+        for first, end in list(self.segment.touched(start + 8 * begin, start + 8 * former)):
+            first, end = (first - start) // 8, (end - start) // 8
+            if self.keys > former:
+                spread(&self.table, first, min(end, former), former, self.keys)
+            else:
+                merge(&self.table, first, min(end, former), self.keys, now)
+        sp_clock_set_unit(self.table.clock, self.keys)
+
     def sweep(self, int64_t now_ns):
-        cdef uint64_t now = sp_keyed_ticks(now_ns, self.table.ticks_per_ns)
+        cdef uint64_t now = now_of(&self.table, now_ns)
         cdef int64_t first, end, start = self.section.offset + self.slot * self.section.stride
         cdef int64_t live = 0
         for first, end in self.segment.touched(start, start + self.section.stride):
@@ -274,3 +338,39 @@ cdef int64_t swept(KeyTable* table, int64_t first, int64_t end, uint64_t now) no
         else:
             sp_keyed_swap(table.words + entry, seen, 0)
     return live
+
+
+cdef void spread(KeyTable* table, int64_t first, int64_t end, int64_t former, int64_t places) noexcept nogil:
+    """Of a table that has grown: copy each word to where its key may be looked for now."""
+    cdef int64_t entry, copy
+    for entry in range(first, end):
+        copy = entry + former
+        while copy < places:
+            sp_keyed_store(table.words + copy, sp_keyed_read(table.words + entry))
+            copy += former
+
+
+cdef void merge(KeyTable* table, int64_t first, int64_t end, int64_t places, uint64_t now) noexcept nogil:
+    """Of a table that has shrunk: a word that is live goes to where its key is looked for now.  If its set is full
+    there, the bucket that is the nearest to being full gives way."""
+    cdef int64_t entry, least
+    cdef uint64_t seen, other
+    cdef uint64_t* words
+    cdef int way
+    for entry in range(first, end):
+        seen = sp_keyed_read(table.words + entry)
+        if ahead_of(table, seen, now) == 0:
+            continue
+        words = table.words + ((entry // WAYS) & (places // WAYS - 1)) * WAYS
+        if place_of(words, seen & SP_KEY_TAG) != NONE:
+            continue
+        way = place_to_take(table, words, now, &other, &least)
+        if ahead_of(table, seen, now) > least:
+            sp_keyed_swap(words + way, other, seen)
+
+
+cdef uint64_t speed_of(double rate_per_s) except 0:
+    """Ticks a ns, times 2^64."""
+    if not 0 < rate_per_s <= MAX_RATE:
+        raise ValueError(f"the rate of a keyed bucket must be above 0 and at most {MAX_RATE}, not {rate_per_s}")
+    return max(1, math.floor(rate_per_s * _TICKS_PER_TOKEN / _NS_PER_S * 2.0**64))

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import msgspec
 
 MAGIC = b"shardprx"
-LAYOUT_VERSION = 7
+LAYOUT_VERSION = 8
 
 PAGE_BYTES = 4096
 LINE_BYTES = 64
@@ -20,12 +20,13 @@ ROWS_PER_LINE = 16  # int32 cells of one gauge that share a cache line, and so a
 
 HEADER = struct.Struct("<8sI11IQ16s")  # magic, version, capacities in the order of their fields, size, secret
 SECRET_BYTES = 16
-ROWS_USED_OFFSET = 256  # uint32, on a line of its own: every sum reads it
+ROWS_USED_OFFSET = 256  # uint32, on a line of its own: every sum of gauges reads it
 WORKERS_WANTED_OFFSET = 320  # uint32
+ROWS_COUNTED_OFFSET = 384  # uint32: every sum of counters reads it
 
 ROW_BYTES = 128  # two lines, because processors fetch lines in pairs
 GAUGE_BYTES = 4
-BUCKET_BYTES = LINE_BYTES  # one word a line, so that busy buckets do not slow each other
+BUCKET_BYTES = LINE_BYTES  # one bucket a line, so that busy buckets do not slow each other
 ADDRESS_WAYS = 16  # entries of one set, which an address can have one of
 TAG_BYTES = 8
 KEY_WAYS = 16  # places of one set, which a key can have one of
@@ -98,6 +99,7 @@ class Sections(NamedTuple):
     address_cells: Section
     decisions: Section
     keyed: Section
+    clocks: Section
     waiters: Section
     words: Section
     counters: Section
@@ -128,8 +130,11 @@ def sections(capacities: Capacities) -> Sections:
     cells = Section(tags.end, GAUGE_BYTES * capacities.rows, capacities.addresses)
     decisions = Section(cells.end, DECISION_BYTES, capacities.decisions + 1)  # the last: their generation
     keyed = Section(decisions.end, whole_pages(KEY_BYTES * capacities.keys), capacities.key_tables)
-    waiters = Section(keyed.end, WAITER_BYTES * capacities.rows, capacities.queues)
+    clocks = Section(keyed.end, LINE_BYTES, capacities.key_tables)
+    waiters = Section(clocks.end, WAITER_BYTES * capacities.rows, capacities.queues)
     words = Section(waiters.end, LINE_BYTES, capacities.words)
     counters = Section(words.end, whole_pages(COUNTER_BYTES * capacities.counters), capacities.rows)
     histograms = Section(counters.end, whole_pages(HISTOGRAM_BYTES * capacities.histograms), capacities.rows)
-    return Sections(header, rows, gauges, buckets, tags, cells, decisions, keyed, waiters, words, counters, histograms)
+    return Sections(
+        header, rows, gauges, buckets, tags, cells, decisions, keyed, clocks, waiters, words, counters, histograms
+    )

@@ -1,5 +1,12 @@
 # Counters and histograms as row cells: [row][slot], each process writes its own row's block only.
 #
+# A cell is never taken back, and never moved: when its process dies, what it has counted stays in the row, and the next
+# process of the row counts on from there. So each cell only grows, and so does every sum of cells, whenever it is read
+# and whoever is killed at which instruction. There is no step between "counted here" and "counted there" in which a
+# reader could see a count in neither place, or in both. (Cells are zeroed only when their slot gets another name, and
+# that is when no process knows the former one any more: supervisor/freeing.py.)
+# The price: sums go over every row that was ever in use, not over the present ones only.
+#
 # Histograms are log-linear (as HdrHistogram and DDSketch are): each doubling of time from 1.024 us to 2^41 ns (37 min)
 # is cut into 8 equal parts, so the middle of a part is within 1/16 = 6.25 % of whatever fell into it. Shorter times
 # count in the first part, longer ones in the last.
@@ -60,4 +67,3 @@ cdef class Metrics:
     cdef uint64_t* counter(self, int slot, int row) except NULL
     cdef uint64_t* histogram(self, int slot, int row) except NULL
     cdef uint64_t sum_over_rows(self, uint64_t* cell, Py_ssize_t stride, int used)
-    cdef fold(self, section, uint64_t* kept, int row)

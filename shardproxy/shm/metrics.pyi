@@ -21,24 +21,16 @@ class Metrics:
         """Count one duration in the own row's histogram."""
 
     def counter_total(self, slot: int) -> int:
-        """The sum over all rows in use, retired ones included (they are in row 0)."""
+        """The sum over all rows that were ever in use. It never falls as long as the slot keeps its name."""
 
     def counter_row(self, slot: int, row: int) -> int:
-        """What one row has counted."""
+        """What one row has counted, all processes together that it has belonged to."""
 
     def histogram_total(self, slot: int) -> list[int]:
-        """How many durations fell into each part, over all rows in use: what `quantile` wants."""
+        """How many durations fell into each part, over all rows: what `quantile` wants."""
 
     def histogram_sum_ns(self, slot: int) -> int:
         """The sum of all durations, in ns; with their number it gives the mean."""
-
-    def retire_row(self, row: int) -> None:
-        """Move all that a row has counted into row 0, so that totals stay what they are.
-
-        Only for the supervisor, and only once the row's process is dead. A reader that sums one slot in the very
-        nanoseconds of its move may see it in neither row or in both; the next reading is right.
-        Raises `ValueError` for row 0.
-        """
 
 def part_bounds_ns(part: int) -> tuple[int, int]:
     """The shortest duration of a part, and the first that is too long for it. The end parts take all beyond too."""

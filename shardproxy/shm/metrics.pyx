@@ -1,4 +1,4 @@
-"""Counters and histograms as row cells: count in the own row, sum over all, fold a dead process's row into row 0."""
+"""Counters and histograms as row cells: count in the own row, sum over all rows that ever were in use."""
 
 import math
 
@@ -51,40 +51,19 @@ cdef class Metrics:
         observe_ns(&self.cells, slot, ns)
 
     def counter_total(self, int slot):
-        return self.sum_over_rows(self.counter(slot, 0), self.counters_row, self.segment.rows_used)
+        return self.sum_over_rows(self.counter(slot, 0), self.counters_row, self.segment.rows_counted)
 
     def counter_row(self, int slot, int row):
         return sp_metric_read(self.counter(slot, row))
 
     def histogram_total(self, int slot):
         cdef uint64_t* first = self.histogram(slot, 0)
-        cdef int part, used = self.segment.rows_used
+        cdef int part, used = self.segment.rows_counted
         return [self.sum_over_rows(first + part, self.histograms_row, used) for part in range(SP_HISTOGRAM_COUNTS)]
 
     def histogram_sum_ns(self, int slot):
         cdef uint64_t* sums = self.histogram(slot, 0) + SP_HISTOGRAM_SUM
-        return self.sum_over_rows(sums, self.histograms_row, self.segment.rows_used)
-
-    def retire_row(self, int row):
-        check("row", row, self.rows)
-        if row == 0:
-            raise ValueError("row 0 is where retired rows go; it cannot be retired itself")
-        self.fold(self.segment.sections.counters, self.counters, row)
-        self.fold(self.segment.sections.histograms, self.histograms, row)
-
-    cdef fold(self, section, uint64_t* kept, int row):
-        cdef Py_ssize_t begin = section.offset + row * section.stride
-        cdef Py_ssize_t stride = section.stride // 8
-        cdef Py_ssize_t first, end, word
-        for first, end in self.segment.touched(begin, begin + section.stride):
-            for word in range((first - begin) // 8, (end - begin) // 8):
-                move(kept + row * stride + word, kept + word)
-
-
-cdef inline void move(uint64_t* dead, uint64_t* kept) noexcept nogil:
-    if dead[0] != 0:
-        sp_metric_add(kept, dead[0])
-        dead[0] = 0
+        return self.sum_over_rows(sums, self.histograms_row, self.segment.rows_counted)
 
 
 cdef int check(str what, Py_ssize_t index, Py_ssize_t capacity) except -1:

@@ -22,6 +22,11 @@ CLIENT_ABORTS = "client_aborts"  # counter: clients that left before their respo
 STRAY_CALLBACKS = "stray_callbacks"  # counter: events of connections that had been given up, which were ignored
 
 
+def configuration_held(version: int) -> str:
+    """Gauge: what still uses a configuration, in all processes; what only it counts is nobody else's until it is 0."""
+    return _series("configuration_held", version=str(version))
+
+
 def overload_pressure(resource: str) -> str:
     """Gauge: how full a worker is of something, in percent of what its `overload` counts as full."""
     return _series("overload_pressure", resource=resource)
@@ -40,11 +45,6 @@ def endpoint_active(cluster: str, address: str) -> str:
 def endpoint_connections(cluster: str, address: str) -> str:
     """Gauge: connections open to an endpoint, idle ones included."""
     return _series("endpoint_connections", cluster=cluster, address=address)
-
-
-def endpoint_held(cluster: str, address: str) -> str:
-    """Gauge: configurations in workers that still know an endpoint; its slots are nobody else's until it is 0."""
-    return _series("endpoint_held", cluster=cluster, address=address)
 
 
 def endpoint_requests(cluster: str, address: str) -> str:
@@ -217,14 +217,14 @@ def rate_limit(name: str) -> str:
     return _series("rate_limit", name=name)
 
 
-def rate_limit_keys(name: str, rate: float) -> str:
-    """Table of a rate limit's buckets by key. Times in it are measured in the rate: another one has another table."""
-    return _series("rate_limit_keys", name=name, rate=repr(rate))
+def rate_limit_keys(name: str, by: str) -> str:
+    """Table of a rate limit's buckets. `by` says by what it is kept: kept by something else it has another table."""
+    return _series("rate_limit_keys", name=name, by=by)
 
 
-def rate_limit_override(name: str, key: str) -> str:
-    """Bucket of a key that has a limit of its own."""
-    return _series("rate_limit_override", name=name, key=key)
+def rate_limit_override(name: str, by: str, key: str) -> str:
+    """Bucket of a key that has a limit of its own; `by` as in `rate_limit_keys`."""
+    return _series("rate_limit_override", name=name, by=by, key=key)
 
 
 def rate_limit_lease(name: str) -> str:
@@ -272,9 +272,9 @@ def rate_limit_refused(name: str) -> str:
     return _series("rate_limit_refused", name=name)
 
 
-def bandwidth_keys(name: str, direction: str, rate: int) -> str:
-    """Table of a bandwidth limit's buckets; another rate has another one, as with `rate_limit_keys`."""
-    return _series("bandwidth_keys", name=name, direction=direction, rate=str(rate))
+def bandwidth_keys(name: str, direction: str, by: str) -> str:
+    """Table of a bandwidth limit's buckets; `by` as in `rate_limit_keys`, and empty where all share one bucket."""
+    return _series("bandwidth_keys", name=name, direction=direction, by=by)
 
 
 def bandwidth_passed(name: str, direction: str) -> str:

@@ -8,6 +8,7 @@ ctypedef struct Row:
     int32_t kind
     int32_t state
     int64_t heartbeat_ns   # CLOCK_MONOTONIC
+    int64_t requests_before  # what the row's counter of requests stood at when its process came
 
 
 cdef class Rows:

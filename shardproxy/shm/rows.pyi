@@ -27,9 +27,10 @@ class Rows:
     """What each process says about itself. Every method raises `IndexError` for a row that is not there."""
 
     def __init__(self, segment: Segment) -> None: ...
-    def claim(self, row: int, pid: int, generation: int, kind: Kind) -> None:
+    def claim(self, row: int, pid: int, generation: int, kind: Kind, requests_before: int = 0) -> None:
         """Give a row to a process: STARTING, heartbeat now. Raises `rows_used` if it does not reach the row yet.
 
+        `requests_before` is what the row's counter of requests stands at: its former processes have counted that.
         For the supervisor, or for the process itself when the supervisor has raised `rows_used` before the fork.
         Claiming again for the same pid begins anew. Raises `ValueError` while the row still belongs to another.
         """
@@ -43,6 +44,9 @@ class Rows:
 
     def heartbeat(self, row: int) -> int:
         """The last beat, in ns of CLOCK_MONOTONIC; 0 while the row is GONE."""
+
+    def requests_before(self, row: int) -> int:
+        """What the former processes of the row have counted as requests."""
 
     def pid(self, row: int) -> int:
         """The process, 0 while the row is GONE."""

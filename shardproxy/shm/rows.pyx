@@ -49,7 +49,7 @@ cdef class Rows:
             raise IndexError(f"there is no row {row}; the segment has {self.rows}")
         return <Row*>(self.base + <Py_ssize_t>row * 128)
 
-    def claim(self, int row, int64_t pid, int64_t generation, kind):
+    def claim(self, int row, int64_t pid, int64_t generation, kind, int64_t requests_before=0):
         cdef Row* cells = self.at(row)
         if cells.pid not in (0, pid):
             raise ValueError(f"row {row} still belongs to process {cells.pid}")
@@ -57,6 +57,7 @@ cdef class Rows:
             self.segment.rows_used = row + 1
         write64(&cells.generation, generation)
         write32(&cells.kind, Kind(kind))
+        write64(&cells.requests_before, requests_before)
         write64(&cells.heartbeat_ns, now_ns())
         write64(&cells.pid, pid)
         write32(&cells.state, State.STARTING)
@@ -75,6 +76,9 @@ cdef class Rows:
 
     def heartbeat(self, int row):
         return read64(&self.at(row).heartbeat_ns)
+
+    def requests_before(self, int row):
+        return read64(&self.at(row).requests_before)
 
     def pid(self, int row):
         return read64(&self.at(row).pid)

@@ -77,7 +77,7 @@ class Segment:
 
     @property
     def rows_used(self) -> int:
-        """The highest row in use plus one; sums go over that many rows. Written by the supervisor only.
+        """The highest row in use plus one; sums of gauges go over that many rows. Written by the supervisor only.
 
         It must be raised before the process of a new row starts to count.
         """
@@ -87,7 +87,17 @@ class Segment:
     def rows_used(self, rows: int) -> None:
         if not 0 < rows <= self.capacities.rows:
             raise ValueError(f"rows_used must be from 1 to {self.capacities.rows}, not {rows}")
+        if rows > self.rows_counted:
+            self._header_cell(layout.ROWS_COUNTED_OFFSET)[0] = rows
         self._header_cell(layout.ROWS_USED_OFFSET)[0] = rows
+
+    @property
+    def rows_counted(self) -> int:
+        """The highest that `rows_used` ever was; sums of counters go over that many rows.
+
+        It never falls, because what a dead process has counted stays where it is.
+        """
+        return self._header_cell(layout.ROWS_COUNTED_OFFSET)[0]
 
     @property
     def workers_wanted(self) -> int:

@@ -10,6 +10,10 @@ from shardproxy.shm.layout import Capacities
 # In the place of a name whose slot has been given back.
 FREE = ""
 
+# The first and the last configuration, by number, that had a name; nobody knows which.
+Span = tuple[int, int]
+UNKNOWN_SPAN: Span = (0, 0)
+
 
 class SlotKind(StrEnum):
     """What a slot holds; each kind is numbered by itself."""
@@ -40,6 +44,7 @@ class Slots:
     """
 
     def __init__(self, capacities: Capacities) -> None:
+        self._all = capacities
         self._capacity = {
             SlotKind.GAUGE: capacities.gauges,
             SlotKind.COUNTER: capacities.counters,
@@ -52,17 +57,34 @@ class Slots:
         }
         self._numbers: dict[SlotKind, dict[str, int]] = {kind: {} for kind in SlotKind}
         self._free: dict[SlotKind, list[int]] = {kind: [] for kind in SlotKind}
+        self._spans: dict[SlotKind, dict[str, Span]] = {kind: {} for kind in SlotKind}
         self._sealed = False
         self.most_keys = capacities.keys
         """The most places that a table can have."""
 
     @classmethod
-    def restored(cls, capacities: Capacities, names: Mapping[SlotKind, Sequence[str]]) -> Slots:
-        """What another process has assigned: the names of each kind, in the order of their slots."""
+    def restored(
+        cls,
+        capacities: Capacities,
+        names: Mapping[SlotKind, Sequence[str]],
+        spans: Mapping[SlotKind, Mapping[str, Span]] | None = None,
+    ) -> Slots:
+        """What another process has assigned: the names of each kind, in the order of their slots; and `spans`."""
         slots = cls(capacities)
         for kind, found in names.items():
             slots._numbers[kind] = {name: slot for slot, name in enumerate(found) if name != FREE}
             slots._free[kind] = [slot for slot, name in enumerate(found) if name == FREE]
+        for kind, known in (spans or {}).items():
+            slots._spans[kind] = dict(known)
+        return slots
+
+    def copy(self) -> Slots:
+        """The same names in the same slots, so that what is assigned or given back in one does not touch the other."""
+        slots = Slots(self._all)
+        for kind in SlotKind:
+            slots._numbers[kind] = dict(self._numbers[kind])
+            slots._free[kind] = list(self._free[kind])
+            slots._spans[kind] = dict(self._spans[kind])
         return slots
 
     def in_order(self) -> dict[SlotKind, tuple[str, ...]]:
@@ -113,9 +135,24 @@ class Slots:
         """All names of a kind with their slots, in the order they were assigned; a copy."""
         return dict(self._numbers[SlotKind(kind)])
 
+    def note(self, kind: SlotKind, name: str, version: int) -> None:
+        """Configuration number `version` has that name; does nothing if no slot has it."""
+        if name in self._numbers[kind]:
+            first, last = self._spans[kind].get(name, (version, version))
+            self._spans[kind][name] = min(first, version), max(last, version)
+
+    def span(self, kind: SlotKind, name: str) -> Span:
+        """The first and the last configuration that had the name, as far as `note` was told."""
+        return self._spans[kind].get(name, UNKNOWN_SPAN)
+
+    def spans(self) -> dict[SlotKind, dict[str, Span]]:
+        """All of them: what `restored` takes."""
+        return {kind: dict(known) for kind, known in self._spans.items()}
+
     def give_back(self, kind: SlotKind, name: str) -> None:
         """The slot of `name` may be another's.  Nobody may use it any more, and its cells must be zero."""
         self._free[kind].append(self._numbers[kind].pop(name))
+        self._spans[kind].pop(name, None)
 
     def seal(self) -> None:
         """Assign no new name from now on."""

@@ -10,12 +10,14 @@ from shardproxy.proxy.access import AccessLog
 from shardproxy.proxy.runtime import ListenerRuntime
 from shardproxy.routing.compile import compile_routes
 from shardproxy.shm import names
+from shardproxy.shm.held import Held
 from shardproxy.shm.slots import Slots
 from shardproxy.worker.build_bandwidth import BandwidthBuilder
 from shardproxy.worker.build_clusters import ClusterBuilder
 from shardproxy.worker.build_limits import LimitBuilder
 from shardproxy.worker.build_routes import RouteBuilder
 from shardproxy.worker.build_subsets import SubsetBuilder
+from shardproxy.worker.held import HeldListener
 from shardproxy.worker.snapshot import Snapshot, Worksite
 
 
@@ -27,6 +29,7 @@ class SnapshotBuilder:
     config: schema.Config
     slots: Slots
     former: Snapshot
+    held: Held
 
     def build(self) -> Snapshot:
         configured = {cluster.name: cluster for cluster in self.config.clusters}
@@ -37,14 +40,14 @@ class SnapshotBuilder:
         bandwidth_builder = BandwidthBuilder(self.site, self.slots)
         bandwidth = {limit.name: bandwidth_builder.limit(limit) for limit in self.config.bandwidth_limits}
         subsets = SubsetBuilder(builder, configured, clusters)
-        routes = RouteBuilder(self.site, self.slots, configured, subsets, limits, bandwidth)
+        routes = RouteBuilder(self.site, self.slots, configured, subsets, limits, bandwidth, self.held)
         listeners = {listener.name: self.listener(listener, routes) for listener in self.config.listeners}
         served = {configured[name]: clusters[name] for name in clusters}
         return Snapshot(listeners, served, builder.pools, self.config.zone, subsets.built)
 
     def listener(self, listener: schema.Listener, routes: RouteBuilder) -> ListenerRuntime:
         slots, timeouts = self.slots, listener.timeouts
-        return ListenerRuntime(
+        runtime = HeldListener(
             listener.name,
             compile_routes(listener.routes),
             [routes.route(route) for route in listener.routes],
@@ -73,6 +76,8 @@ class SnapshotBuilder:
             via=f"Via: 1.1 {listener.via}\r\n".encode() if listener.via else b"",
             scheme=b"http",
         )
+        runtime.held = self.held
+        return runtime
 
     def journal(self, listener: schema.Listener) -> AccessLog | None:
         """Raises `OSError` when its file cannot be opened."""
@@ -92,6 +97,9 @@ def trusted_proxies(listener: schema.Listener) -> TrustedProxies | None:
     return TrustedProxies(proxies) if proxies else None
 
 
-def build(site: Worksite, config: schema.Config, slots: Slots, former: Snapshot | None = None) -> Snapshot:
+def build(
+    site: Worksite, config: schema.Config, slots: Slots, former: Snapshot | None = None, version: int = 1
+) -> Snapshot:
     """The snapshot of `config`, whose slots have all been assigned; what has not changed is taken from `former`."""
-    return SnapshotBuilder(site, config, slots, former or Snapshot({})).build()
+    held = Held(site.gauges, slots, version)
+    return SnapshotBuilder(site, config, slots, former or Snapshot({}), held).build()

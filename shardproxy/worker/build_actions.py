@@ -13,18 +13,20 @@ from shardproxy.proxy.actions import LocalAnswer, Rewrite, RouteAction, Split
 from shardproxy.proxy.edits import Edits
 from shardproxy.proxy.hashing import HashPolicy
 from shardproxy.proxy.mirror import Mirror
-from shardproxy.proxy.runtime import ClusterRuntime, RouteRuntime
+from shardproxy.proxy.runtime import ClusterRuntime
 from shardproxy.routing.compile import pattern_of
 from shardproxy.shm import names
+from shardproxy.shm.held import Held
 from shardproxy.shm.slots import Slots
 from shardproxy.worker.build_balancing import sources
+from shardproxy.worker.held import HeldRoute
 from shardproxy.worker.snapshot import Worksite
 
 Location = Callable[[bytes, bytes, bytes, bytes], bytes]
 
 
 def action_of(
-    route: schema.Route, clusters: Mapping[str, ClusterRuntime], site: Worksite, slots: Slots
+    route: schema.Route, clusters: Mapping[str, ClusterRuntime], site: Worksite, slots: Slots, held: Held
 ) -> RouteAction | None:
     """None if it only sends requests to its cluster."""
     edits = (route.request_headers, route.response_headers)
@@ -34,7 +36,7 @@ def action_of(
         split=split_of(route, clusters) if route.clusters else None,
         local=local_answer(route),
         rewrite=rewrite_of(route),
-        mirror=mirror_of(route, clusters, site, slots),
+        mirror=mirror_of(route, clusters, site, slots, held),
         request_edits=edits_of(route.request_headers),
         response_edits=edits_of(route.response_headers),
     )
@@ -51,13 +53,15 @@ def split_of(route: schema.Route, clusters: Mapping[str, ClusterRuntime]) -> Spl
 
 
 def mirror_of(
-    route: schema.Route, clusters: Mapping[str, ClusterRuntime], site: Worksite, slots: Slots
+    route: schema.Route, clusters: Mapping[str, ClusterRuntime], site: Worksite, slots: Slots, held: Held
 ) -> Mirror | None:
     said = route.mirror
     if said is None:
         return None
+    target = HeldRoute(clusters[said.cluster], None, route.timeout)
+    target.held = held
     return Mirror(
-        RouteRuntime(clusters[said.cluster], None, route.timeout),
+        target,
         site.metrics,
         millionths=said.of,
         max_body=said.max_body,

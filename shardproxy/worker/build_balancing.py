@@ -17,7 +17,6 @@ from shardproxy.shm import names
 from shardproxy.shm.decisions import Decisions
 from shardproxy.shm.slots import Slots
 from shardproxy.shm.words import Words
-from shardproxy.worker.held import Held, HeldCluster
 from shardproxy.worker.snapshot import Worksite
 
 NS_PER_S = 10**9
@@ -35,7 +34,7 @@ class BalancingBuilder:
         slots, words = self.slots, Words(self.site.segment)
         if cluster.slow_start is not None:
             self.note_new(cluster, words, former)
-        balancing = HeldCluster(
+        return Cluster(
             self.site.gauges,
             [self.endpoint(cluster, endpoint) for endpoint in in_use(cluster)],
             policy=cluster.balance,
@@ -50,18 +49,12 @@ class BalancingBuilder:
             hash_balance_factor=cluster.hash_balance_factor or 0,
             adaptive=self.adaptive(cluster),
         )
-        balancing.held = self.held(cluster)
-        return balancing
 
     def turn(self, cluster: schema.Cluster) -> int:
         if cluster.balance != "round_robin":
             return -1
         name = cluster.name
         return self.slots.word(names.subset_turn(name, self.labels) if self.labels else names.cluster_turn(name))
-
-    def held(self, cluster: schema.Cluster) -> Held:
-        keys = [names.endpoint_held(cluster.name, str(endpoint.address)) for endpoint in in_use(cluster)]
-        return Held(self.site.gauges, [self.slots.gauge(key) for key in keys])
 
     def health(self, cluster: schema.Cluster) -> Health | None:
         """None if nobody looks after it; choosing then costs nothing more."""

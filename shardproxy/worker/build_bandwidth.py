@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from shardproxy.config import schema
-from shardproxy.config.bandwidth import burst_bytes, table_places
-from shardproxy.config.words import KIB
-from shardproxy.limits.bandwidth import LONGEST_WAIT_NS, Bandwidth
+from shardproxy.config.bandwidth import burst_bytes
+from shardproxy.limits.bandwidth import Bandwidth
+from shardproxy.limits.tables import bandwidth_table_of
 from shardproxy.proxy.pacing import BandwidthPlan
 from shardproxy.shm import names
 from shardproxy.shm.keyed import KeyedBuckets
-from shardproxy.shm.segment import Segment
 from shardproxy.shm.slots import Slots
 from shardproxy.worker.build_limits import key_of
 from shardproxy.worker.snapshot import Worksite
@@ -41,7 +40,7 @@ class BandwidthBuilder:
             limit.name,
             rate,
             burst_bytes(limit, rate),
-            keyed=None if limit.per_connection else table_of(self.site.segment, self.slots, limit, direction, rate),
+            keyed=None if limit.per_connection else self.table(limit, direction, rate),
             key=None if limit.key is None else key_of(limit.key),
             is_dry=limit.dry_run,
             passed=self.slots.counter(names.bandwidth_passed(*key)),
@@ -51,12 +50,8 @@ class BandwidthBuilder:
             waiting=self.slots.gauge(names.bandwidth_waiting(*key)),
         )
 
-
-def table_of(segment: Segment, slots: Slots, limit: schema.BandwidthLimit, direction: str, rate: int) -> KeyedBuckets:
-    """Its tokens are KiB, so that a tick of it is a byte."""
-    slot = slots.table(names.bandwidth_keys(limit.name, direction, rate))
-    burst = -(-burst_bytes(limit, rate) // KIB)
-    return KeyedBuckets(segment, slot, table_places(limit), rate / KIB, burst, LONGEST_WAIT_NS)
+    def table(self, limit: schema.BandwidthLimit, direction: str, rate: int) -> KeyedBuckets:
+        return bandwidth_table_of(limit, direction, rate, self.site.segment, self.slots)
 
 
 def plan_of(chosen: list[BothWays]) -> BandwidthPlan | None:

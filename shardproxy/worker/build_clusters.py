@@ -57,20 +57,21 @@ class ClusterBuilder:
         )
 
     def queue(self, cluster: str) -> Queue:
-        """The one that there is: it belongs to the name."""
+        """The one that there is: it belongs to the name, as long as that has the same slots."""
         site, slots = self.site, self.slots
-        if cluster not in site.queues:
-            numbers = QueueNumbers(
-                slots.queue(names.cluster_queue(cluster)),
-                slots.queue(names.cluster_queue_end(cluster)),
-                slots.queue(names.cluster_queue_asking(cluster)),
-                slots.gauge(names.cluster_waiting(cluster)),
-                slots.counter(names.cluster_queued(cluster)),
-                slots.counter(names.cluster_queue_timeouts(cluster)),
-                slots.counter(names.cluster_queue_refused(cluster)),
-                slots.histogram(names.cluster_wait_time(cluster)),
-            )
+        numbers = QueueNumbers(
+            slots.queue(names.cluster_queue(cluster)),
+            slots.queue(names.cluster_queue_end(cluster)),
+            slots.queue(names.cluster_queue_asking(cluster)),
+            slots.gauge(names.cluster_waiting(cluster)),
+            slots.counter(names.cluster_queued(cluster)),
+            slots.counter(names.cluster_queue_timeouts(cluster)),
+            slots.counter(names.cluster_queue_refused(cluster)),
+            slots.histogram(names.cluster_wait_time(cluster)),
+        )
+        if site.queue_numbers.get(cluster) != numbers:
             site.queues[cluster] = Queue(site.process.wheel, site.gauges, site.metrics, site.waiters, numbers)
+            site.queue_numbers[cluster] = numbers
         return site.queues[cluster]
 
     def former_addresses(self, name: str) -> frozenset[str] | None:

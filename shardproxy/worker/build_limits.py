@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from shardproxy.config import schema
-from shardproxy.config.limits import places
 from shardproxy.limits.keys import Key
 from shardproxy.limits.leases import Lease
 from shardproxy.limits.rates import RateLimit
+from shardproxy.limits.tables import bucket_of, override_bucket_of, table_of
 from shardproxy.shm import names
-from shardproxy.shm.buckets import Bucket, Buckets
-from shardproxy.shm.keyed import KeyedBuckets
+from shardproxy.shm.buckets import Bucket
 from shardproxy.shm.slots import Slots
 from shardproxy.shm.words import Words
 from shardproxy.worker.snapshot import Worksite
@@ -27,11 +26,11 @@ class LimitBuilder:
     def limit(self, limit: schema.RateLimit) -> RateLimit:
         key = None if limit.key is None else key_of(limit.key)
         return RateLimit(
-            self.bucket(limit) if key is None else None,
+            bucket_of(limit, self.site.segment, self.slots) if key is None else None,
             self.slots.counter(names.rate_limit_admitted(limit.name)),
             self.slots.counter(names.rate_limit_refused(limit.name)),
             name=limit.name,
-            keyed=None if key is None else self.keyed(limit),
+            keyed=None if key is None else table_of(limit, self.site.segment, self.slots),
             key=key,
             overrides=[] if key is None else self.overrides(limit, key),
             patience_ns=limit.delay,
@@ -47,10 +46,6 @@ class LimitBuilder:
             interval=-1 if limit.adaptive is None else self.slots.word(names.rate_limit_interval(limit.name)),
         )
 
-    def bucket(self, limit: schema.RateLimit) -> Bucket:
-        slot = self.slots.bucket(names.rate_limit(limit.name))
-        return Bucket(Buckets(self.site.segment), slot, limit.rate, schema.burst_of(limit))
-
     def lease(self, limit: schema.RateLimit) -> Lease:
         return Lease(
             Words(self.site.segment),
@@ -61,19 +56,12 @@ class LimitBuilder:
             max(LEASE_RETRY_NS, round(1e9 / limit.rate)),
         )
 
-    def keyed(self, limit: schema.RateLimit) -> KeyedBuckets:
-        slot = self.slots.table(names.rate_limit_keys(limit.name, limit.rate))
-        burst = schema.burst_of(limit)
-        return KeyedBuckets(self.site.segment, slot, places(limit), limit.rate, burst, limit.delay)
-
     def overrides(self, limit: schema.RateLimit, key: Key) -> list[tuple[int, Bucket]]:
-        buckets, secret = Buckets(self.site.segment), self.site.segment.secret
-        found = []
-        for override in limit.overrides:
-            slot = self.slots.bucket(names.rate_limit_override(limit.name, override.key))
-            bucket = Bucket(buckets, slot, override.rate, schema.burst_of(override))
-            found.append((key.hash_of(secret, override.key.encode()), bucket))
-        return found
+        segment, slots = self.site.segment, self.slots
+        return [
+            (key.hash_of(segment.secret, one.key.encode()), override_bucket_of(limit, one, segment, slots))
+            for one in limit.overrides
+        ]
 
 
 def key_of(key: schema.LimitKey) -> Key:

@@ -14,12 +14,14 @@ from shardproxy.proxy.retries import RetryBudget, RetryPolicy
 from shardproxy.proxy.runtime import RouteRuntime
 from shardproxy.routing.compile import conditions
 from shardproxy.shm import names
+from shardproxy.shm.held import Held
 from shardproxy.shm.slots import Slots
 from shardproxy.shm.words import Words
 from shardproxy.worker.build_actions import action_of
 from shardproxy.worker.build_balancing import hash_policy
 from shardproxy.worker.build_bandwidth import BothWays, plan_of
 from shardproxy.worker.build_subsets import SubsetBuilder
+from shardproxy.worker.held import HeldRoute
 from shardproxy.worker.snapshot import Worksite
 
 MOST_BACKOFFS = 10  # of base: where the back-off stops growing if the route does not say (Envoy)
@@ -37,12 +39,13 @@ class RouteBuilder:
     subsets: SubsetBuilder
     limits: dict[str, RateLimit]
     bandwidth: dict[str, BothWays]
+    held: Held
 
     def route(self, route: schema.Route) -> RouteRuntime:
         chosen = [self.limits[name] for name in route.rate_limits]
         gate = LimitGate(RateLimits(chosen, self.site.metrics)) if chosen else None
         upgrades = [protocol.lower().encode() for protocol in route.upgrade]
-        return RouteRuntime(
+        runtime = HeldRoute(
             None if route.cluster is None else self.subsets.among(route.cluster, route),
             gate,
             route.timeout,
@@ -52,10 +55,12 @@ class RouteBuilder:
             (route.priority_field or "").encode(),
             hash_policy(route),
             conditions(route.match, repr(route.cluster or route.clusters)),
-            action_of(route, self.subsets.whole, self.site, self.slots),
+            action_of(route, self.subsets.whole, self.site, self.slots, self.held),
             self.hedge(route),
             plan_of([self.bandwidth[name] for name in route.bandwidth_limits]),
         )
+        runtime.held = self.held
+        return runtime
 
     def retry(self, route: schema.Route) -> RetryPolicy | None:
         retry = route.retry

@@ -60,7 +60,7 @@ class Worker:
         self._process = Process(loop, gauges, addresses, metrics, seat.slots.counter, seat.slots.histogram)
         self._waiters = Waiters(seat.segment, seat.row, seat.bells)
         self._site = Worksite(self._process, seat.segment, gauges, metrics, self._waiters)
-        self._service = Service(self._site, seat.config, seat.slots)
+        self._service = Service(self._site, seat.config, seat.slots, seat.version)
         self._orders = Orders(seat, self._process, self._service, self._tell)
 
     async def run(self) -> None:

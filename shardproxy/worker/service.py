@@ -35,9 +35,9 @@ class Candidate:
 class Service:
     """The owner of the snapshot that is being served, and of the doors."""
 
-    def __init__(self, site: Worksite, config: Config, slots: Slots) -> None:
+    def __init__(self, site: Worksite, config: Config, slots: Slots, version: int = 1) -> None:
         self._site = site
-        self._snapshot = build(site, config, slots)
+        self._snapshot = build(site, config, slots, version=version)
         self._acceptor = Acceptor(site.process)
         self._overload = OverloadCare(site.process, self._acceptor.pause, self._acceptor.resume)
         self._rules = config.overload, slots
@@ -51,7 +51,7 @@ class Service:
 
     def prepare(self, version: int, config: Config, slots: Slots, sockets: Mapping[str, socket.socket]) -> None:
         """Build it.  Whatever it raises, nothing has changed; the sockets are then still the caller's."""
-        snapshot = build(self._site, config, slots, self._snapshot)
+        snapshot = build(self._site, config, slots, self._snapshot, version)
         self.abort()
         self._candidate = Candidate(version, config, slots, snapshot, sockets)
 
@@ -68,6 +68,7 @@ class Service:
             return False
         former, self._snapshot = self._snapshot, candidate.snapshot
         self._move_clients(former)
+        self._site.forget_queues({cluster.name for cluster in candidate.config.clusters if cluster.queue is not None})
         for key in former.pools.keys() - candidate.snapshot.pools.keys():
             former.pools[key].retire()
         await self._acceptor.change(candidate.snapshot.listeners, candidate.sockets)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from shardproxy.config import schema
@@ -10,7 +10,7 @@ from shardproxy.config.units import Address
 from shardproxy.proxy.attempts import Attempt
 from shardproxy.proxy.pool import EndpointPool
 from shardproxy.proxy.process import Process
-from shardproxy.proxy.queue import Queue
+from shardproxy.proxy.queue import Queue, QueueNumbers
 from shardproxy.proxy.runtime import ClusterRuntime, ListenerRuntime
 from shardproxy.proxy.upstream import Upstream
 from shardproxy.proxy.watching import Watch
@@ -40,7 +40,9 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class Worksite:
-    """What does not change with the configuration; `queues` by cluster, since those who wait outlive a reload."""
+    """What does not change with the configuration; `queues` by cluster, since those who wait outlive a reload, and
+    where each of them counts.
+    """
 
     process: Process
     segment: Segment
@@ -48,5 +50,11 @@ class Worksite:
     metrics: Metrics
     waiters: Waiters
     queues: dict[str, Queue] = field(default_factory=dict)
+    queue_numbers: dict[str, QueueNumbers] = field(default_factory=dict)
     logs: LogFiles = field(default_factory=LogFiles)
     connector: Callable[[Watch, Address, Upstream], object] = Attempt
+
+    def forget_queues(self, clusters: Collection[str]) -> None:
+        """Keep those of `clusters`, and those in which somebody still waits."""
+        for name in [name for name, queue in self.queues.items() if name not in clusters and queue.is_empty]:
+            del self.queues[name], self.queue_numbers[name]

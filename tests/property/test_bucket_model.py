@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shardproxy.shm.buckets import Bucket, Buckets
-from shardproxy.shm.layout import Capacities
+from shardproxy.shm.layout import LINE_BYTES, Capacities
 from shardproxy.shm.segment import Segment
 
 SECOND = 10**9
@@ -51,9 +51,10 @@ def segment() -> Iterator[Segment]:
 
 
 def fresh(segment: Segment, rate: float, burst: int, word: int = 0) -> Bucket:
-    """The only bucket, with its word set."""
-    section = segment.sections.buckets
-    segment.memory[section.offset : section.offset + 8].cast("Q")[0] = word
+    """The only bucket, as if nobody had had it, with its word set."""
+    line = segment.part(segment.sections.buckets)[:LINE_BYTES].cast("Q")
+    line[:] = memoryview(bytes(LINE_BYTES)).cast("Q")
+    line[0] = word
     return Bucket(Buckets(segment), 0, rate, burst)
 
 

@@ -33,8 +33,8 @@ def segment() -> Iterator[Segment]:
 def test_a_take_is_admitted_exactly_if_the_tokens_are_there(
     segment: Segment, steps: list[tuple[int, int, int]], rate: float, burst: int, start: int
 ) -> None:
-    section = segment.sections.keyed
-    segment.memory[section.offset : section.end] = bytes(section.end - section.offset)
+    for section in (segment.sections.keyed, segment.sections.clocks):
+        segment.memory[section.offset : section.end] = bytes(section.end - section.offset)
     buckets = KeyedBuckets(segment, 0, 16, rate, burst)
     now, full_again = start, {number: float(start) for number in range(4)}
     for number, cost, pause in steps:

@@ -84,6 +84,7 @@ def test_a_caller_whose_clock_is_behind_gets_no_more(buckets: Buckets) -> None:
 def test_a_smaller_burst_after_a_reload_does_not_leave_the_bucket_shut_for_the_old_one(buckets: Buckets) -> None:
     assert Bucket(buckets, 0, rate_per_s=1, burst=1000).take(NOW, 1000) == 0
     bucket = Bucket(buckets, 0, rate_per_s=100, burst=1)
+    bucket.set_rate(100, NOW)
     assert bucket.take(NOW) == SECOND // 100
     assert bucket.take(NOW + SECOND // 100) == 0
 

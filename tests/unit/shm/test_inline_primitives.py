@@ -22,20 +22,20 @@ PRIMITIVES = {
 }
 CALLER = """
 from shardproxy.shm.gauges cimport GaugeCells, gauge_add, gauge_total, gauge_reserve
-from shardproxy.shm.buckets cimport BucketRate, bucket_give_back, bucket_take
+from shardproxy.shm.buckets cimport BucketLine, BucketRate, bucket_give_back, bucket_take
 from shardproxy.shm.metrics cimport MetricCells, count, observe_ns
 from shardproxy.shm.decisions cimport Decision, decision_is_out
 from shardproxy.shm.clock cimport now_ns, coarse_ns
 from libc.stdint cimport uint64_t
 
-cdef api void caller(GaugeCells* gauges, uint64_t* word, BucketRate* rate, MetricCells* metrics,
+cdef api void caller(GaugeCells* gauges, BucketLine* line, BucketRate* rate, MetricCells* metrics,
                      Decision* decisions) noexcept nogil:
     gauge_add(gauges, 0, 1)
     gauge_total(gauges, 0)
     if decision_is_out(decisions, 0):
         return
-    if gauge_reserve(gauges, 0, 5) and bucket_take(word, now_ns() - coarse_ns(), 1, rate) == 0:
-        bucket_give_back(word, 1, rate)
+    if gauge_reserve(gauges, 0, 5) and bucket_take(line, now_ns() - coarse_ns(), 1, rate) == 0:
+        bucket_give_back(line, 1, rate)
         count(metrics, 0, 1)
         observe_ns(metrics, 0, 1)
 """

@@ -1,10 +1,7 @@
 from __future__ import annotations
 
-import os
-
 import pytest
 
-from shardproxy.shm.layout import Capacities
 from shardproxy.shm.metrics import HISTOGRAM_COUNTS, Metrics, part_bounds_ns, quantile
 from shardproxy.shm.segment import Segment
 
@@ -83,37 +80,22 @@ def test_a_quantile_out_of_range_is_refused(q: float) -> None:
         quantile([1], q)
 
 
-def test_retiring_a_row_keeps_all_totals_and_empties_the_row(segment: Segment) -> None:
+def test_what_a_dead_process_has_counted_stays_in_the_totals(segment: Segment) -> None:
     kept, dead, alive = rows(segment, 0, 1, 2)
     for metrics in (kept, dead, alive):
-        for slot in range(100):
-            metrics.count(slot, slot + 1)
-        for slot in range(10):
-            metrics.observe_ns(slot, MS << slot)
-    histograms = [alive.histogram_total(slot) for slot in range(10)]
-    alive.retire_row(1)
-    alive.retire_row(1)
-    assert [alive.counter_total(slot) for slot in range(100)] == [3 * (slot + 1) for slot in range(100)]
-    assert [alive.counter_row(slot, 1) for slot in range(100)] == [0] * 100
-    assert [alive.histogram_total(slot) for slot in range(10)] == histograms
-    assert alive.histogram_sum_ns(9) == 3 * (MS << 9)
+        metrics.count(7, 3)
+        metrics.observe_ns(4, MS)
+    segment.rows_used = 1  # rows 1 and 2 are nobody's any more
+    assert kept.counter_total(7) == 9
+    assert sum(kept.histogram_total(4)) == 3
+    assert kept.histogram_sum_ns(4) == 3 * MS
 
 
-def test_retiring_a_row_does_not_allocate_the_pages_nobody_touched() -> None:
-    segment = Segment.create(Capacities())
-    try:
-        one, _ = rows(segment, 1, 2)
-        one.count(16383)
-        before = os.fstat(segment.fd).st_blocks
-        one.retire_row(1)
-        assert os.fstat(segment.fd).st_blocks - before <= 4096 // 512  # row 0's page of the same slot
-    finally:
-        segment.close()
-
-
-def test_row_zero_cannot_be_retired(segment: Segment) -> None:
-    with pytest.raises(ValueError, match="row 0 is where retired rows go"):
-        rows(segment, 0)[0].retire_row(0)
+def test_the_next_process_of_a_row_counts_on_from_the_one_before(segment: Segment) -> None:
+    reader, first, second = rows(segment, 0, 1, 1)
+    first.count(7, 3)
+    second.count(7, 2)
+    assert (reader.counter_row(7, 1), reader.counter_total(7)) == (5, 5)
 
 
 def test_slots_and_rows_that_are_not_there_are_refused(segment: Segment) -> None:
@@ -123,7 +105,6 @@ def test_slots_and_rows_that_are_not_there_are_refused(segment: Segment) -> None
         (lambda: metrics.counter_total(-1), "there is no counter -1"),
         (lambda: metrics.observe_ns(10, 1), "there is no histogram 10; the segment has 10"),
         (lambda: metrics.counter_row(0, 32), "there is no row 32; the segment has 32"),
-        (lambda: metrics.retire_row(32), "there is no row 32"),
         (lambda: Metrics(segment, -1), "there is no row -1"),
         (lambda: part_bounds_ns(HISTOGRAM_COUNTS), "there is no histogram part 248"),
     ):
