@@ -1,7 +1,8 @@
 """Leases from a Redis or Valkey (5 or later), which is where a limit over several machines is true.
 
 There is one bucket for each limit, a GCRA as in `shm/buckets.pxd`: the time at which it will be full, in microseconds
-of the store's own clock, so that the machines' clocks do not matter. One script, which nothing else can come between,
+of the store's own clock, so that the machines' clocks do not matter. The interval that this time is measured in stands
+beside it, so that a machine that comes with another rate finds as many tokens as there were. One script, which nothing else can come between,
 takes back what a machine still has and gives it what it wants: one trip, whatever is changed. A trip that is lost on
 the way back costs tokens and never makes any.
 
@@ -24,7 +25,7 @@ from redis.exceptions import NoScriptError, RedisError
 from shardproxy.config.stores import Store
 
 TRIP_S = 0.3  # an answer that comes later is none
-KEY = "shardproxy:{%s}"  # braces: Redis Cluster keeps both keys of a limit together
+KEY = "shardproxy:{%s}"  # braces: Redis Cluster keeps all keys of a limit together
 
 SCRIPT = """
 local clock = redis.call('TIME')
@@ -37,16 +38,20 @@ redis.call('PEXPIRE', KEYS[2], 2000)
 local machines = redis.call('ZCARD', KEYS[2])
 
 local empty = now + burst * interval
-local full = math.min(tonumber(redis.call('GET', KEYS[1]) or now), empty)
+local former = tonumber(redis.call('GET', KEYS[3]) or interval)
+local full = now + math.max(0, tonumber(redis.call('GET', KEYS[1]) or now) - now) * interval / former
+full = math.min(full, empty)
 full = math.max(now, math.min(full - held * interval, empty))
 local there = math.max(0, math.floor(burst - (full - now) / interval + 0.000001))
 local spare = math.min(math.max(1, math.floor(burst / 16 / machines)), math.ceil(there / 8))
 local given = math.min(there, math.max(wanted, spare))
 full = full + given * interval
 if full > now then
-    redis.call('SET', KEYS[1], string.format('%.3f', full), 'PX', string.format('%.0f', (full - now) / 1000 + 1))
+    local life = string.format('%.0f', (full - now) / 1000 + 1)
+    redis.call('SET', KEYS[1], string.format('%.3f', full), 'PX', life)
+    redis.call('SET', KEYS[3], ARGV[4], 'PX', life)
 else
-    redis.call('DEL', KEYS[1])
+    redis.call('DEL', KEYS[1], KEYS[3])
 end
 return {given, there - given, machines}
 """
@@ -109,7 +114,7 @@ class RedisStore:
         try:
             async with asyncio.timeout(TRIP_S):
                 given, left, machines = await self._client.evalsha(
-                    self._script, 2, key, f"{key}:machines", *map(str, arguments)
+                    self._script, 3, key, f"{key}:machines", f"{key}:interval", *map(str, arguments)
                 )
         except (RedisError, OSError, ValueError, TypeError) as error:
             await self.close()

@@ -195,6 +195,22 @@ def test_the_store_grants_what_is_there_and_takes_back_what_is_given(server: Red
     asyncio.run(scenario())
 
 
+@pytest.mark.parametrize("rate", [0.00001, 10.0])
+def test_a_machine_that_comes_with_another_rate_finds_the_tokens_that_there_were(
+    server: RedisServer, rate: float
+) -> None:
+    async def scenario() -> None:
+        one, other = (RedisStore(parse_store(server.url), name) for name in ("one", "other"))
+        for store in (one, other):
+            await store.open()
+        assert await one.lease("few", 0, 60, 0.001, 100) == (60, 40, 1)
+        assert (await other.lease("few", 0, 100, rate, 100)).tokens in (40, 41)  # or what came meanwhile
+        for store in (one, other):
+            await store.close()
+
+    asyncio.run(scenario())
+
+
 def test_the_store_keeps_no_bucket_that_is_full(server: RedisServer) -> None:
     async def scenario() -> None:
         store = RedisStore(parse_store(server.url), "one")
