@@ -2,9 +2,9 @@
 
 There is one bucket for each limit, a GCRA as in `shm/buckets.pxd`: the time at which it will be full, in microseconds
 of the store's own clock, so that the machines' clocks do not matter. The interval that this time is measured in stands
-beside it, so that a machine that comes with another rate finds as many tokens as there were. One script, which nothing else can come between,
-takes back what a machine still has and gives it what it wants: one trip, whatever is changed. A trip that is lost on
-the way back costs tokens and never makes any.
+beside it, so that a machine that comes with another rate finds as many tokens as there were. One script, which nothing
+else can come between, takes back what a machine still has and gives it what it wants: one trip, whatever is changed. A
+trip that is lost on the way back costs tokens and never makes any.
 
 A machine that has nothing to do gets a few tokens, too, so that its first requests need not wait for a trip: all
 machines together at most a sixteenth of a burst, and none of them more than an eighth of what is there.

@@ -11,6 +11,7 @@ from shardproxy.control.messages import Abort, Answer, Applied, Commit, Message,
 from shardproxy.control.plan import Plan
 from shardproxy.controller.admin.ask import ask_stats
 from shardproxy.shm.slots import Slots
+from shardproxy.supervisor.catalog import assign
 from tests.proxykit import eventually
 from tests.unit.controller.supervising import Running, get
 
@@ -33,6 +34,8 @@ def prepare(running: Running, version: int, config: Config, slots: Slots) -> Mes
 
 def test_a_configuration_is_shown_once_it_is_committed(running: Running, config: Config, slots: Slots) -> None:
     other = msgspec.structs.replace(config, drain_timeout=7 * 10**9)
+    slots = slots.copy()
+    assign(other, slots, version=2)
     assert prepare(running, 2, other, slots) == Prepared(2)
     assert get(running, "/config")[1]["drain_timeout"] != "7s"
     running.supervisor.send(Commit(2))

@@ -84,11 +84,25 @@ def test_what_a_worker_that_died_has_counted_stays(
     one, _ = workers
     one.count(names.REQUESTS, 3)
     one.observe(names.REQUEST_TIME, 10 * MS)
-    Metrics(segment, 0).retire_row(one.row)
     Rows(segment).release(one.row)
     stats = read(segment, slots, config)
     assert (stats.requests, stats.request_time.count) == (3, 1)
     assert [worker.pid for worker in stats.workers] == [1003]
+
+
+def test_a_worker_does_not_claim_what_the_one_before_it_in_its_row_has_counted(
+    segment: Segment, slots: Slots, config: Config, workers: tuple[Worker, Worker]
+) -> None:
+    one, other = workers
+    one.count(names.REQUESTS, 3)
+    rows = Rows(segment)
+    rows.release(one.row)
+    rows.claim(one.row, 1004, 1, Kind.WORKER, requests_before=3)
+    one.count(names.REQUESTS, 2)
+    other.count(names.REQUESTS, 4)
+    stats = read(segment, slots, config)
+    assert {worker.pid: worker.requests for worker in stats.workers} == {1004: 2, 1003: 4}
+    assert stats.requests == 9
 
 
 def test_an_endpoint_says_who_is_using_it(

@@ -62,8 +62,8 @@ def test_a_bandwidth_limit_has_slots_for_each_way_that_it_limits() -> None:
     slots = assigned(replace(config(), bandwidth_limits=(both, own)))
     slots.seal()
     assert slots.most_keys == 1 << 17
-    slots.table(names.bandwidth_keys("both", "down", 1 << 20))
-    slots.table(names.bandwidth_keys("both", "up", 1 << 10))
+    slots.table(names.bandwidth_keys("both", "down", "address/32/64"))
+    slots.table(names.bandwidth_keys("both", "up", "address/32/64"))
     for key in (("both", "down"), ("both", "up"), ("each", "down")):
         slots.gauge(names.bandwidth_waiting(*key))
         for name in (names.bandwidth_passed, names.bandwidth_held, names.bandwidth_waited, names.bandwidth_evicted):
@@ -90,7 +90,7 @@ def test_there_is_room_for_all_generations_and_for_twice_the_names() -> None:
     large = catalog.capacities(config(endpoints=5000), workers=40)
     assert large.rows == 256
     assert large.histograms == 2 * (5000 + 1)
-    assert large.gauges == 2 * (3 * 5000 + 3 + 1)
+    assert large.gauges == 2 * (2 * 5000 + 3 + 1 + 1)
 
 
 def test_too_little_room_is_said() -> None:
