@@ -23,7 +23,8 @@
 # set again afterwards, so at least one of them sees the other's: the higher place is given up, and what was taken
 # there is charged to the lower.
 #
-# The clock's `unit` is for how many keys the table has places. A table of another size has its sets elsewhere: when it
+# The clock's `unit` says for how many keys the table has places, and what the burst is, above 32 bits. When the burst
+# gets smaller, no bucket is left with more missing than all of it. A table of another size has its sets elsewhere: when it
 # grows, a set's words are copied to all the sets in which their keys may be looked for now, and when it shrinks, they are
 # merged; copies that no key asks for run out as any word does.
 from libc.stdint cimport int64_t, uint64_t
@@ -105,4 +106,5 @@ cdef class KeyedBuckets:
     cdef readonly int keys
 
     cdef void begin(self, uint64_t speed)
-    cdef void resize(self, int64_t former, int64_t now_ns)
+    cdef void resize(self, int64_t former, uint64_t now)
+    cdef void limit_debts(self, uint64_t now)

@@ -14,6 +14,7 @@ from shardproxy.shm.token_clock cimport (
 cdef enum:
     WAYS = 16                       # as KEY_WAYS in layout.py
     NONE = -1
+    PLACES_BITS = 32
     SLACK_NS = 1_000_000_000        # how far behind one process's reading of the clock may be
 
 MAX_RATE = 500_000                  # tokens a second: so that a tick is not less than a ns
@@ -21,6 +22,7 @@ MAX_BURST = 1 << 24                 # as SP_KEY_MOST; so that an empty bucket's 
 _TICKS_PER_TOKEN = 1024             # as SP_KEY_INTERVAL
 _NS_PER_S = 1_000_000_000
 cdef double TWO_TO_64 = 2.0**64
+cdef int64_t PLACES_MASK = (<int64_t>1 << PLACES_BITS) - 1
 
 
 # hot
@@ -267,7 +269,7 @@ cdef class KeyedBuckets:
     cdef void begin(self, uint64_t speed):
         """Nobody has set the table's clock yet."""
         cdef ClockBank bank = ClockBank(0, 0, speed)
-        sp_clock_set_unit(self.table.clock, self.keys)
+        sp_clock_set_unit(self.table.clock, unit_of(self.keys, self.table.burst))
         sp_clock_fill(self.table.clock, &bank)
         sp_clock_begin(self.table.clock)
 
@@ -296,16 +298,18 @@ cdef class KeyedBuckets:
 
     def set_rate(self, double rate_per_s, int64_t now_ns):
         cdef ClockBank bank = ClockBank(now_ns, now_of(&self.table, now_ns), speed_of(rate_per_s))
-        cdef int64_t places = sp_clock_unit(self.table.clock)
-        if places != self.keys:
-            self.resize(places, now_ns)
+        cdef int64_t unit = sp_clock_unit(self.table.clock)
+        if unit & PLACES_MASK != self.keys:
+            self.resize(unit & PLACES_MASK, bank.base_ticks)
+        if unit >> PLACES_BITS > self.table.burst:
+            self.limit_debts(bank.base_ticks)
+        sp_clock_set_unit(self.table.clock, unit_of(self.keys, self.table.burst))
         if bank.speed != self.table.bank.speed:
             sp_clock_fill(self.table.clock, &bank)
             sp_clock_switch(self.table.clock)
 
-    cdef void resize(self, int64_t former, int64_t now_ns):
+    cdef void resize(self, int64_t former, uint64_t now):
         """From `former` places to `keys`.  Only pages that were ever written are looked at."""
-        cdef uint64_t now = now_of(&self.table, now_ns)
         cdef int64_t first, end, start = self.section.offset + self.slot * self.section.stride
         cdef int64_t begin = 0 if self.keys > former else self.keys
         for first, end in list(self.segment.touched(start + 8 * begin, start + 8 * former)):
@@ -314,7 +318,12 @@ cdef class KeyedBuckets:
                 spread(&self.table, first, min(end, former), former, self.keys)
             else:
                 merge(&self.table, first, min(end, former), self.keys, now)
-        sp_clock_set_unit(self.table.clock, self.keys)
+
+    cdef void limit_debts(self, uint64_t now):
+        """The burst is smaller than it was: no bucket lacks more than all of it."""
+        cdef int64_t first, end, start = self.section.offset + self.slot * self.section.stride
+        for first, end in list(self.segment.touched(start, start + 8 * self.keys)):
+            limit_words(&self.table, (first - start) // 8, (end - start) // 8, now)
 
     def sweep(self, int64_t now_ns):
         cdef uint64_t now = now_of(&self.table, now_ns)
@@ -350,9 +359,20 @@ cdef void spread(KeyTable* table, int64_t first, int64_t end, int64_t former, in
             copy += former
 
 
+cdef void limit_words(KeyTable* table, int64_t first, int64_t end, uint64_t now) noexcept nogil:
+    cdef int64_t entry, ahead
+    cdef uint64_t seen
+    for entry in range(first, end):
+        seen = sp_keyed_read(table.words + entry)
+        ahead = ahead_of(table, seen, now)
+        if ahead > 0:
+            sp_keyed_swap(table.words + entry, seen, word_of(seen & SP_KEY_TAG, now, ahead))
+
+
 cdef void merge(KeyTable* table, int64_t first, int64_t end, int64_t places, uint64_t now) noexcept nogil:
     """Of a table that has shrunk: a word that is live goes to where its key is looked for now.  If its set is full
-    there, the bucket that is the nearest to being full gives way."""
+    there, the bucket that is the nearest to being full gives way.  Of two words of a key (one may be a copy from when the
+    table grew, which nobody has charged since) the one that owes more holds."""
     cdef int64_t entry, least
     cdef uint64_t seen, other
     cdef uint64_t* words
@@ -362,11 +382,19 @@ cdef void merge(KeyTable* table, int64_t first, int64_t end, int64_t places, uin
         if ahead_of(table, seen, now) == 0:
             continue
         words = table.words + ((entry // WAYS) & (places // WAYS - 1)) * WAYS
-        if place_of(words, seen & SP_KEY_TAG) != NONE:
-            continue
-        way = place_to_take(table, words, now, &other, &least)
+        way = place_of(words, seen & SP_KEY_TAG)
+        if way == NONE:
+            way = place_to_take(table, words, now, &other, &least)
+        else:
+            other = sp_keyed_read(words + way)
+            least = ahead_of(table, other, now)
         if ahead_of(table, seen, now) > least:
             sp_keyed_swap(words + way, other, seen)
+
+
+cdef int64_t unit_of(int64_t places, int64_t burst) noexcept:
+    """Of a table's clock."""
+    return burst << PLACES_BITS | places
 
 
 cdef uint64_t speed_of(double rate_per_s) except 0:

@@ -8,7 +8,9 @@ import time
 import pytest
 
 from shardproxy.controller import resources
-from shardproxy.controller.resources import Resources, Usage
+from shardproxy.controller.resources import Resources, Usage, age_s
+
+TICK_S = 0.05  # a process's start is known to a tick of the system's clock
 
 
 def burn(seconds: float) -> None:
@@ -43,3 +45,21 @@ def test_what_was_found_longer_ago_is_asked_again(monkeypatch: pytest.MonkeyPatc
     first = found.of(os.getpid())
     burn(0.05)
     assert found.of(os.getpid()).cpu_s > first.cpu_s
+
+
+def test_a_process_is_as_old_as_the_time_since_it_was_started() -> None:
+    before = time.monotonic()
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        born = time.monotonic()
+        while age_s(process.pid) < 0.1:
+            time.sleep(0.01)
+        asked, age, answered = time.monotonic(), age_s(process.pid), time.monotonic()
+        assert asked - born - TICK_S <= age <= answered - before + TICK_S
+        process.communicate(b"")
+    assert age_s(process.pid) == 0.0
+
+
+def test_whoever_sets_the_date_changes_nobody_s_age(monkeypatch: pytest.MonkeyPatch) -> None:
+    age = age_s(os.getpid())
+    monkeypatch.setattr(time, "time", lambda: 0.0)
+    assert age <= age_s(os.getpid()) < age + 60

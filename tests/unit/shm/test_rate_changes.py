@@ -1,4 +1,4 @@
-"""A bucket whose rate, burst or size changes goes on with the tokens that it has, whether it is one or one of a table."""
+"""A bucket whose rate, burst or table changes goes on with the tokens that it has, alone or one of many."""
 
 from __future__ import annotations
 
@@ -151,6 +151,14 @@ def test_of_a_smaller_burst_no_more_is_missing_than_all_of_it(segment: Segment, 
     assert smaller.take(NOW) == pytest.approx(SECOND / after, rel=2e-3)
 
 
+def test_what_a_smaller_burst_has_forgotten_is_not_missing_when_it_grows_again(segment: Segment, kind: Kind) -> None:
+    assert kind(segment, PER_HOUR, 8).take(NOW, 8) == 0
+    for burst in (2, 4):
+        bucket = kind(segment, PER_HOUR, burst)
+        bucket.set_rate(PER_HOUR, NOW)
+    assert held(bucket, NOW) == 2
+
+
 def test_of_a_smaller_burst_what_was_there_beyond_it_is_gone(segment: Segment, kind: Kind) -> None:
     assert kind(segment, PER_HOUR, 1000).take(NOW, 1) == 0
     smaller = kind(segment, PER_HOUR, 10)
@@ -218,6 +226,15 @@ def test_a_table_that_shrinks_and_grows_again_finds_no_key_as_it_was_long_ago(se
     again.set_rate(1.0, later)
     assert again.table.sweep(later) == 0
     assert all(again.take(later, 5, b"key %d" % number) == 0 for number in range(500))
+
+
+def test_what_a_key_owes_since_its_table_grew_is_not_forgotten_when_it_shrinks(segment: Segment) -> None:
+    keys = [b"key %d" % number for number in range(8)]
+    for cost, places in ((2, 16), (3, 1024), (0, 64)):
+        table = Keyed(segment, PER_HOUR, 5, keys=places)
+        table.set_rate(PER_HOUR, NOW)
+        assert all(table.take(NOW, cost, key) == 0 for key in keys)
+    assert all(table.take(NOW, 1, key) > 0 for key in keys)
 
 
 def test_a_table_that_shrinks_keeps_those_who_owe_most(segment: Segment) -> None:
