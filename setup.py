@@ -11,7 +11,7 @@ from setuptools import Extension, setup
 
 ROOT = Path(__file__).parent
 if not (ROOT / "shardproxy" / "supervisor" / "__init__.py").exists():
-    sys.exit("shardproxy/supervisor is not a link to ../supervisor; repair: ln -sfn ../supervisor shardproxy/supervisor")
+    sys.exit("shardproxy/supervisor is no link to ../supervisor; repair: ln -sfn ../supervisor shardproxy/supervisor")
 
 IS_DEBUG = os.environ.get("SP_DEBUG", "0") == "1"
 ONLY = os.environ.get("SP_ONLY", "")  # one room while working on it, such as SP_ONLY=shm

@@ -24,7 +24,7 @@ def reading(requests: int, failed: int = 0) -> Stats:
         uptime_s=1, version=1, last_operation=None, supervisor=None, controller=None, workers=(),
         requests=requests, active=3,
         responses={"2xx": requests - failed, "5xx": failed}, request_time=times(6.25, 52), bytes_in=0, bytes_out=0,
-        client_aborts=0, access_log_dropped=0, faults={}, listeners={},
+        client_aborts=0, stray_callbacks=0, access_log_dropped=0, faults={}, listeners={},
         clusters={"app": ClusterStats(
             balance="random", healthy=2, panics=0, active=3, connections=0, retries=0, retries_active=0,
             retries_refused=0, endpoints=endpoints,
