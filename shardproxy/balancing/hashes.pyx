@@ -4,6 +4,7 @@ Only names and weights go into the hashes, and SipHash with a key that everybody
 restart, and all machines with the same configuration agree.  The order of the endpoints does not matter.
 """
 
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdlib cimport calloc, free, qsort
 from libc.string cimport memset
 
@@ -23,7 +24,7 @@ cdef uint64_t GOLDEN = 0x9E3779B97F4A7C15
 
 
 cdef uint64_t hash_of(bytes text) noexcept:
-    return sp_siphash13(KNOWN_KEY, <const unsigned char*><const char*>text, len(text))
+    return sp_siphash13(KNOWN_KEY, <const unsigned char*>PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text))
 
 
 cdef class Hashed(Policy):
@@ -129,19 +130,20 @@ cdef class Maglev(Hashed):
         cdef uint64_t* skips = places + count
         cdef uint64_t* wanted = skips + count
         cdef uint64_t* weight = wanted + count
-        if self.table == NULL or places == NULL:
+        try:
+            if self.table == NULL or places == NULL:
+                raise MemoryError
+            memset(self.table, 0xff, MAGLEV_SIZE * sizeof(int32_t))
+            order = sorted(range(count), key=names.__getitem__)
+            for i in range(count):
+                places[i] = hash_of(names[order[i]] + b"#place") % MAGLEV_SIZE
+                skips[i] = hash_of(names[order[i]] + b"#skip") % (MAGLEV_SIZE - 1) + 1
+                weight[i] = weights[order[i]]
+            self.fill(places, skips, wanted, weight, count, max(weights, default=1))
+            for i in range(MAGLEV_SIZE if count else 0):
+                self.table[i] = order[self.table[i]]
+        finally:
             free(places)
-            raise MemoryError
-        memset(self.table, 0xff, MAGLEV_SIZE * sizeof(int32_t))
-        order = sorted(range(count), key=names.__getitem__)
-        for i in range(count):
-            places[i] = hash_of(names[order[i]] + b"#place") % MAGLEV_SIZE
-            skips[i] = hash_of(names[order[i]] + b"#skip") % (MAGLEV_SIZE - 1) + 1
-            weight[i] = weights[order[i]]
-        self.fill(places, skips, wanted, weight, count, max(weights, default=1))
-        for i in range(MAGLEV_SIZE if count else 0):
-            self.table[i] = order[self.table[i]]
-        free(places)
 
     cdef void fill(self, uint64_t* places, const uint64_t* skips, uint64_t* wanted, const uint64_t* weight, int count,
                    uint64_t heaviest) noexcept:

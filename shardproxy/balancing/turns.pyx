@@ -40,20 +40,21 @@ cdef class RoundRobin(Policy):
         cdef uint64_t place
         cdef int i, best
         self.sequence = <int32_t*>calloc(max(self.length, <uint64_t>1), sizeof(int32_t))
-        if current == NULL or self.sequence == NULL:
-            free(current)
-            raise MemoryError
-        for i in range(self.count):
-            weight[i] = weights[i]
-        for place in range(self.length):
-            best = 0
+        try:
+            if current == NULL or self.sequence == NULL:
+                raise MemoryError
             for i in range(self.count):
-                current[i] += weight[i]
-                if current[i] > current[best]:
-                    best = i
-            current[best] -= <int64_t>self.length
-            self.sequence[place] = best
-        free(current)
+                weight[i] = weights[i]
+            for place in range(self.length):
+                best = 0
+                for i in range(self.count):
+                    current[i] += weight[i]
+                    if current[i] > current[best]:
+                        best = i
+                current[best] -= <int64_t>self.length
+                self.sequence[place] = best
+        finally:
+            free(current)
 
     def __dealloc__(self):
         free(self.sequence)

@@ -114,7 +114,7 @@ cdef class Fields:
         cdef Field* field
         cdef FieldKind kind
         if self.count == self.capacity and not self.grow():
-            return Fault.HEAD_TOO_LARGE
+            return Fault.NO_RESOURCES
         if colon - line > 0xffff:
             return Fault.HEAD_TOO_LARGE
         kind = classify(line, colon - line)

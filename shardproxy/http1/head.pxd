@@ -16,7 +16,8 @@ cdef class Head(Fields):
     cdef uint16_t status
     # both
     cdef uint8_t minor              # HTTP/1.minor
-    # scan: OK, NEED_MORE or a fault; `at` is where in the source the head begins
+    # scan: OK, NEED_MORE or a fault; `at` is where in the source the head begins.  NO_RESOURCES is the proxy's own fault,
+    # of a response's head, too: no memory for the table of fields.
     cdef int scan_request(self, bytes source, Py_ssize_t at, const HeadLimits* limits) noexcept
     cdef int scan_response(self, bytes source, Py_ssize_t at, const HeadLimits* limits) noexcept
     # inside

@@ -6,6 +6,7 @@ whatever two parsers could read differently is a fault.
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
 from libc.stdint cimport uint16_t, uint32_t
 from libc.string cimport memchr, memcmp
 
@@ -71,7 +72,7 @@ cdef class Head(Fields):
             if self.lengths and (self.status < 200 or self.status == 204):
                 self.cut_lengths()
             return Fault.OK if self.conclude_fields() == Fault.OK else Fault.BAD_RESPONSE
-        if fault == Fault.NEED_MORE and end - self.base < limits.max_bytes:
+        if fault == Fault.NO_RESOURCES or (fault == Fault.NEED_MORE and end - self.base < limits.max_bytes):
             return fault
         return Fault.BAD_RESPONSE
 
@@ -251,19 +252,28 @@ cdef class Head(Fields):
 
 # Spare heads -------------------------------------------------------------------------------------------------------
 
-cdef list spare = []
+# Plain C, so that giving a head back can't fail: an array of owned references.
+cdef PyObject* spare[SPARE_HEADS]
+cdef int spare_count = 0
 
 
 cdef Head take_head():
-    """A head from the spare ones; give it back when the exchange ends."""
-    if spare:
-        return <Head>spare.pop()
-    return Head.__new__(Head)
+    """A head from the spare ones; give it back when the exchange ends.  Raises MemoryError."""
+    global spare_count
+    cdef Head head
+    if spare_count == 0:
+        return Head.__new__(Head)
+    spare_count -= 1
+    head = <Head>spare[spare_count]
+    Py_DECREF(head)
+    return head
 
 
 cdef void give_head(Head head) noexcept:
-    head.source = None
-    head.base = NULL
-    head.size = 0
-    if len(spare) < SPARE_HEADS:
-        spare.append(head)
+    """It is as new afterwards, however far its scan had come."""
+    global spare_count
+    head.begin(None, NULL)
+    if spare_count < SPARE_HEADS:
+        Py_INCREF(head)
+        spare[spare_count] = <PyObject*>head
+        spare_count += 1

@@ -8,11 +8,15 @@ from .head cimport Head
 
 # One growing buffer per worker.  A head is built in it, made into one bytes object and written at once, so it is
 # never in use over a loop turn.
+#
+# A piece for which there is no memory sets `failed`, and then the bytes in the buffer have a hole: whoever sends them
+# asks first, once, and ends the message if it is set.  Only clear() and take() end the use of the buffer, whatever became
+# of the message (sent, failed, dropped), and leave nothing to the next user: neither bytes nor `failed`.
 cdef class Scratch:
     cdef char* start
     cdef Py_ssize_t size
     cdef Py_ssize_t capacity
-    cdef bint failed
+    cdef bint failed            # since the last clear()
 
     cdef bint reserve(self, Py_ssize_t more) noexcept
     cdef void add(self, text p, Py_ssize_t n) noexcept

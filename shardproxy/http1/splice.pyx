@@ -55,24 +55,25 @@ cdef class Scratch:
         self.add(&digits[at], 20 - at)
 
     cdef void add_hex(self, int64_t number) noexcept:
+        cdef const char* hex_digits = b"0123456789abcdef"
         cdef char digits[16]
         cdef int at = 16
         while True:
             at -= 1
-            digits[at] = b"0123456789abcdef"[number & 15]
+            digits[at] = hex_digits[number & 15]
             number >>= 4
             if number == 0:
                 break
         self.add(&digits[at], 16 - at)
 
     cdef bytes take(self):
-        """What was built, as one bytes object; MemoryError if it did not fit."""
-        if self.failed:
+        """What was built, as one bytes object; raises MemoryError if it did not fit.  Empty afterwards, either way."""
+        try:
+            if self.failed:
+                raise MemoryError
+            return PyBytes_FromStringAndSize(self.start, self.size)
+        finally:
             self.clear()
-            raise MemoryError
-        result = PyBytes_FromStringAndSize(self.start, self.size)
-        self.clear()
-        return result
 
     cdef void clear(self) noexcept:
         """Empty, and not kept when it has grown large."""

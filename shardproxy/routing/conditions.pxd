@@ -19,6 +19,12 @@ cdef enum Test:
     CONTAINS
     MATCHES
 
+# What comes of a test.
+cdef enum:
+    FAILS = 0
+    HOLDS = 1
+    UNKNOWN = -1            # it could not be made: then the whole route does not match, whatever is inverted
+
 cdef struct Condition:
     Source source
     Test test
@@ -44,12 +50,12 @@ cdef class Conditions:
     cdef tuple other_methods
     cdef TrustedProxies networks    # or None; used as a set of networks
     cdef Share share
-    cdef object path_pattern    # or None
-    cdef tuple patterns
+    cdef object path_pattern    # its fullmatch, or None
+    cdef tuple patterns         # their fullmatch
     cdef tuple kept             # what the texts point to
     cdef readonly bint needs_client
 
     cdef bint hold(self, Head head, text path, Py_ssize_t path_len, const Ip* client) noexcept
     cdef bint takes_method(self, Head head) noexcept
-    cdef bint holds(self, const Condition* condition, Head head) noexcept
+    cdef int holds(self, const Condition* condition, Head head) noexcept
     cdef bint is_in_share(self, Head head, const Ip* client) noexcept

@@ -2,6 +2,7 @@ from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 from shardproxy.http1.forwarding import TrustedProxies
+from shardproxy.http1.head import Head
 
 Source = Literal["header", "query", "cookie"]
 
@@ -36,3 +37,6 @@ class Conditions:
         share: ShareSpec | None = None,
         path_pattern: Any = None,
     ) -> None: ...
+    def takes(self, head: Head, path: bytes = b"/", client: bytes = b"") -> bool:
+        """Whether all of them hold for a request that has been read, with this path and from this address. A test that
+        cannot be made (its text is no UTF-8, or there is no memory) is one that does not hold, inverted or not."""
