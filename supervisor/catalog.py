@@ -16,6 +16,7 @@ from shardproxy.http1.faults import NAMES as FAULTS
 from shardproxy.limits.tables import bandwidth_rates
 from shardproxy.shm import names
 from shardproxy.shm.layout import MAX_ROWS, ROWS_PER_LINE, Capacities
+from shardproxy.shm.rows import Kind
 from shardproxy.shm.slots import SlotKind, Slots, SlotsFull
 
 # Of the table of client addresses: 256 MiB of shared memory if all are in use.
@@ -44,6 +45,7 @@ def entries(config: Config, version: int = 1) -> Iterator[Entry]:
     yield SlotKind.GAUGE, names.configuration_held(version)
     yield from _PROCESS_WIDE
     yield from ((SlotKind.COUNTER, names.fault(kind)) for kind in FAULTS)
+    yield from ((SlotKind.COUNTER, names.unraisable(process.name.lower())) for process in Kind)
     if config.overload is not None:
         yield from ((SlotKind.GAUGE, names.overload_pressure(one)) for one in RESOURCES)
         yield from ((SlotKind.GAUGE, names.overload_action(one)) for one in ACTIONS)

@@ -30,7 +30,7 @@ from typing import NoReturn, cast
 
 from shardproxy.control.channel import Channel
 from shardproxy.control.seat import ADMIN, Seat
-from shardproxy.observe import log
+from shardproxy.observe import log, unraisable
 from shardproxy.shm import names
 from shardproxy.shm.metrics import Metrics
 from shardproxy.shm.rows import Kind, Rows
@@ -176,6 +176,7 @@ def _serve(seat: Seat, entries: Entries, body: Body) -> int:
     requests_before = Metrics(seat.segment, seat.row).counter_row(seat.slots.counter(names.REQUESTS), seat.row)
     Rows(seat.segment).claim(seat.row, os.getpid(), seat.generation, _KINDS[seat.kind], requests_before)
     seat.slots.seal()
+    unraisable.install(unraisable.counter(seat.segment, seat.slots, seat.row, seat.kind))
     serve = entries.load(seat)
     affinity.apply(body.cpus)
     if body.identity is not None:

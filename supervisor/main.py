@@ -26,7 +26,7 @@ from pathlib import Path
 
 from shardproxy.config.schema import Config, Log
 from shardproxy.control.messages import Wish
-from shardproxy.observe import log
+from shardproxy.observe import log, unraisable
 from shardproxy.shm.rows import State
 from shardproxy.shm.slots import SlotsFull
 from shardproxy.supervisor import descriptors, succession, systemd
@@ -112,6 +112,7 @@ def resume(entries: Entries | None = None) -> int:
 
 
 def _serve(supervisor: Supervisor) -> int:
+    supervisor.report_unraisable()
     try:
         return supervisor.serve()
     finally:
@@ -145,6 +146,11 @@ class Supervisor:
             self._pid_file = PidFile.write(Path(home.config.pid_file))
         if warning := descriptors.enough_for(home.config):
             logger.warning("%s", warning)
+
+    def report_unraisable(self) -> None:
+        """From here on its own exceptions that no code can handle are counted and logged."""
+        home = self._home
+        unraisable.install(unraisable.counter(home.memory.segment, home.slots, SUPERVISOR_ROW, "supervisor"))
 
     def succeed(self, record: Record, former: Former) -> None:
         """A hot restart goes on: the children of `former` serve until ours are ready."""

@@ -17,7 +17,8 @@ from pathlib import Path
 from shardproxy.config.errors import ConfigErrors
 from shardproxy.config.load import load
 from shardproxy.config.plain import encode
-from shardproxy.config.schema import Config, worker_count
+from shardproxy.config.schema import Config, Log, worker_count
+from shardproxy.observe import log, unraisable
 from shardproxy.shm.segment import Segment
 from shardproxy.shm.slots import Slots
 from shardproxy.supervisor import catalog
@@ -85,6 +86,8 @@ def is_asked_for() -> bool:
 def rehearse(file: Path) -> int:
     """All of the child's life; returns its exit code."""
     fd = int(os.environ.pop(_ENVIRONMENT))
+    log.setup(Log(level="error"), "preflight")
+    unraisable.install()
     try:
         config = load(file)
     except ConfigErrors as errors:

@@ -15,6 +15,7 @@ import time
 import uvloop
 
 from shardproxy.control.messages import Answer, Drain, Drained, Ready, Stop
+from shardproxy.control.periodic import PeriodicTimer
 from shardproxy.control.seat import ADMIN, Seat
 from shardproxy.controller.adaptive import AdaptiveLimits
 from shardproxy.controller.adaptive_rates import AdaptiveRates
@@ -29,6 +30,7 @@ from shardproxy.controller.slowness import Delays
 from shardproxy.controller.sync import SharedLimits
 from shardproxy.controller.view import View
 from shardproxy.controller.wishes import Wishes
+from shardproxy.observe import unraisable
 from shardproxy.shm.rows import Kind, Rows, State
 
 logger = logging.getLogger(__name__)
@@ -57,6 +59,7 @@ class Controller:
     def __init__(self, seat: Seat) -> None:
         self._seat = seat
         self._loop = asyncio.get_running_loop()
+        self._loop.set_exception_handler(unraisable.of_loop)
         self._rows = Rows(seat.segment)
         view = View.of(seat)
         self._orders = Orders(seat, view)
@@ -77,6 +80,7 @@ class Controller:
 
     async def run(self) -> None:
         self._orders.listen()
+        PeriodicTimer(self._loop, BEAT_S, self._beat)
         self._beat()
         await self._admin.start(self._seat.listeners[ADMIN])
         for follow in self._followers:
@@ -105,7 +109,6 @@ class Controller:
             self._orders.tell(Drained(cut=0))
 
     def _beat(self) -> None:
-        self._loop.call_later(BEAT_S, self._beat)
         self._rows.beat(self._seat.row, time.monotonic_ns())
 
     async def _see_the_workers_off(self) -> None:

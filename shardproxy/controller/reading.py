@@ -107,6 +107,7 @@ class Reading:
             stray_callbacks=count(names.STRAY_CALLBACKS),
             access_log_dropped=count(names.ACCESS_LOG_DROPPED),
             faults={kind: count(names.fault(kind)) for kind in FAULT_KINDS},
+            unraisable=sum(count(names.unraisable(process.name.lower())) for process in Kind),
             listeners={listener.name: self._listener(listener) for listener in config.listeners},
             clusters={cluster.name: self._cluster(cluster) for cluster in config.clusters},
             rate_limits={limit.name: self._rate_limit(limit) for limit in config.rate_limits},
@@ -122,12 +123,14 @@ class Reading:
 
     def _identity(self, row: int) -> dict[str, Any]:
         age_ns = max(0, self._now_ns - self._rows.heartbeat(row))
+        unraisable = self._slots.counter(names.unraisable(self._rows.kind(row).name.lower()))
         return {
             "pid": self._rows.pid(row),
             "row": row,
             "state": self._rows.state(row).name.lower(),
             "generation": self._rows.generation(row),
             "heartbeat_age_s": round(age_ns / 1e9, 3),
+            "unraisable": self._metrics.counter_row(unraisable, row),
         }
 
     def _worker(self, row: int) -> WorkerStats:

@@ -26,6 +26,8 @@ class ProcessStats(msgspec.Struct, frozen=True, kw_only=True):
     """`starting`, `ready` or `draining`."""
     generation: int
     heartbeat_age_s: float
+    unraisable: int = 0
+    """Exceptions that no code of it could handle; each is a fault of the program, or of memory that ran out."""
 
 
 class LastOperation(msgspec.Struct, frozen=True, kw_only=True):
@@ -280,6 +282,8 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
     """Lines of access logs that were left out, since their file did not take them in time."""
     faults: dict[str, int]
     """Exchanges that ended with a fault, by kind."""
+    unraisable: int = 0
+    """Exceptions that no code could handle, in all processes, those that have ended included."""
     listeners: dict[str, ListenerStats]
     clusters: dict[str, ClusterStats]
     rate_limits: dict[str, RateLimitStats]

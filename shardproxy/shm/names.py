@@ -27,6 +27,11 @@ def configuration_held(version: int) -> str:
     return _series("configuration_held", version=str(version))
 
 
+def unraisable(process: str) -> str:
+    """Counter: exceptions that no code could handle; `process` is the name of its `rows.Kind` in lower case."""
+    return _series("unraisable", process=process)
+
+
 def overload_pressure(resource: str) -> str:
     """Gauge: how full a worker is of something, in percent of what its `overload` counts as full."""
     return _series("overload_pressure", resource=resource)

@@ -15,7 +15,9 @@ import uvloop
 
 from shardproxy.control.channel import ChannelError
 from shardproxy.control.messages import Drained, Message, Ready
+from shardproxy.control.periodic import PeriodicTimer
 from shardproxy.control.seat import Seat
+from shardproxy.observe import unraisable
 from shardproxy.proxy.process import Process
 from shardproxy.proxy.queue import bell_reader
 from shardproxy.proxy.watching import Reader
@@ -40,6 +42,7 @@ def serve(seat: Seat) -> int:
     """The entry of a worker process; returns its exit code."""
     gc.set_threshold(*GC_THRESHOLDS)
     loop = uvloop.new_event_loop()
+    loop.set_exception_handler(unraisable.of_loop)
     try:
         loop.run_until_complete(Worker(seat, loop).run())
     finally:
@@ -64,6 +67,7 @@ class Worker:
         self._orders = Orders(seat, self._process, self._service, self._tell)
 
     async def run(self) -> None:
+        PeriodicTimer(self._loop, TICK_S, self._tick)
         self._tick()
         if self._waiters.bell >= 0:
             Reader(self._process.watcher, self._waiters.bell, bell_reader(self._waiters, self._site.queues))
@@ -79,8 +83,10 @@ class Worker:
         self._service.flush_logs()
 
     def _tick(self) -> None:
-        """Timeouts, the date, and the sign of life that the supervisor's watchdog looks for."""
-        self._loop.call_later(TICK_S, self._tick)
+        """Timeouts, the date, and the sign of life that the supervisor's watchdog looks for.
+
+        The heartbeat comes last: a worker whose timeouts are not served is one that the watchdog should find.
+        """
         self._process.tick()
         self._rows.beat(self._seat.row, time.monotonic_ns())
 
