@@ -272,9 +272,9 @@ BELIEFS = {"none asked": BELIEF_NONE_ASKED, "trusted": BELIEF_TRUSTED, "replaced
 
 def forwarded_request(Head head not None, *, bytes peer=b"192.0.2.1", bytes request_id=b"id", bytes via=b"",
                       bytes upgrade=b"", bytes path=b"", bint chunked=False, str belief="none asked",
-                      bint forwarded=False, bytes client_field=b"", bytes client=b""):
+                      bint forwarded=False, bytes client_field=b"", bytes client=b"", Scratch scratch=None):
     """The request as it goes on to an origin that is called `origin.test`."""
-    cdef Scratch out = Scratch()
+    cdef Scratch out = Scratch() if scratch is None else scratch
     cdef RequestAdditions additions
     cdef Framing framing = Framing(kind=BODY_CHUNKED if chunked else BODY_NONE, length=0)
     additions.peer, additions.peer_len = peer, len(peer)
