@@ -1,5 +1,7 @@
 """Rate limits of a route over token buckets that all workers share."""
 
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
 from libc.stdint cimport INT64_MAX
 from libc.stdlib cimport calloc, free
 
@@ -75,7 +77,7 @@ cdef class RateLimit:
         if self.override_count:
             found = self.override_of(charge.hashed)
             if found >= 0:
-                bucket = <Bucket>self.overrides[found]  # warm: only keys with a rate of their own
+                bucket = <Bucket>PyTuple_GET_ITEM(self.overrides, found)  # warm: only keys with a rate of their own
                 charge.line, charge.rate = bucket.line, &bucket.rate
                 return bucket_reserve(charge.line, now_ns, charge.cost, charge.rate, self.patience)
         charge.is_keyed = True
@@ -96,7 +98,8 @@ cdef class RateLimit:
 
     cdef int64_t cost_of(self, Head head) noexcept:
         """What the field says, from 1 to `cost`; 1 if it says nothing that is a number."""
-        cdef Value told = field_value(head, self.cost_field, len(self.cost_field))
+        cdef Value told = field_value(head, PyBytes_AS_STRING(self.cost_field),
+                                      PyBytes_GET_SIZE(self.cost_field))
         cdef int64_t cost = 0
         cdef Py_ssize_t i
         if told.p == NULL or not 0 < told.n <= 9:
@@ -141,7 +144,7 @@ cdef class RateLimit:
         elif self.key.read(head, client, self.keyed.table.secret, &hashed):
             found = self.override_of(hashed)
             if found >= 0:
-                bucket = <Bucket>self.overrides[found]
+                bucket = <Bucket>PyTuple_GET_ITEM(self.overrides, found)
                 bucket_charge(bucket.line, now_ns, cost, &bucket.rate)
             else:
                 key_charge(&self.keyed.table, hashed, now_ns, cost)
@@ -187,8 +190,8 @@ cdef class RateLimits:
         cdef int64_t wait
         cdef RateLimit limit
         verdict.wait_ns, verdict.refused_by = 0, -1
-        for i in range(len(self.limits)):
-            limit = <RateLimit>self.limits[i]
+        for i in range(PyTuple_GET_SIZE(self.limits)):
+            limit = <RateLimit>PyTuple_GET_ITEM(self.limits, i)
             wait = limit.reserve(head, client, now_ns, self.cells, &charges[i])
             if wait < 0:
                 count(self.cells, limit.refused, 1)
@@ -198,19 +201,22 @@ cdef class RateLimits:
                 verdict.wait_ns, verdict.refused_by = -wait, <int>i
                 while i > 0:
                     i -= 1
-                    (<RateLimit>self.limits[i]).give_back(&charges[i], now_ns)
+                    (<RateLimit>PyTuple_GET_ITEM(self.limits, i)).give_back(&charges[i], now_ns)
                 return
             if wait > 0:
                 count(self.cells, limit.delayed, 1)
                 if wait > verdict.wait_ns and not limit.is_dry:
                     verdict.wait_ns = wait
-        for i in range(len(self.limits)):
-            count(self.cells, (<RateLimit>self.limits[i]).admitted, 1)
+        for i in range(PyTuple_GET_SIZE(self.limits)):
+            count(self.cells, (<RateLimit>PyTuple_GET_ITEM(self.limits, i)).admitted, 1)
 
     cdef void charge_bytes(self, Head head, const Ip* client, int64_t now_ns, int64_t size) noexcept:
-        for limit in self.limits:
-            if (<RateLimit>limit).bytes_per_token:
-                (<RateLimit>limit).charge_bytes(head, client, now_ns, size)
+        cdef Py_ssize_t i
+        cdef RateLimit limit
+        for i in range(PyTuple_GET_SIZE(self.limits)):
+            limit = <RateLimit>PyTuple_GET_ITEM(self.limits, i)
+            if limit.bytes_per_token:
+                limit.charge_bytes(head, client, now_ns, size)
 
     cdef bytes field_lines(self, const Verdict* verdict):
         return (<RateLimit>self.limits[verdict.refused_by]).field_lines(verdict.wait_ns)
