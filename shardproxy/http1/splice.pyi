@@ -25,7 +25,8 @@ def forwarded_request(
 
     `peer` is the client's address, `via` a whole field line or empty, `upgrade` the protocol to ask for, `path`
     replaces the target's path, `chunked` says how the body is framed.  `belief` is what becomes of X-Forwarded-* that
-    came, `forwarded` adds Forwarded, `client_field` the address `client` in a field of that name.  It is joined in `scratch`, or in a buffer of its own.
+    came, `forwarded` adds Forwarded, `client_field` the address `client` in a field of that name.  The head is
+    joined in `scratch`, or in a buffer of its own.
     """
 
 def forwarded_response(

@@ -6,7 +6,6 @@ event loop, or a task whose result nothing asks for. Each has left something und
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import sys
@@ -24,6 +23,7 @@ from shardproxy.shm.segment import Segment
 from shardproxy.shm.slots import Slots
 
 if TYPE_CHECKING:
+    import asyncio
     from sys import UnraisableHookArgs
 
 PERIOD_S = 1.0  # one line in this time
@@ -107,10 +107,10 @@ def counter(segment: Segment, slots: Slots, row: int, process: str) -> Callable[
 def of_loop(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """A loop's exception handler: what a callback raised, or a task that nothing awaits, goes the same way."""
     error: BaseException | None = context.get("exception")
-    task = context.get("task") or context.get("future")
-    coroutine = task.get_coro() if isinstance(task, asyncio.Task) else task
     kind, trace = (BaseException, None) if error is None else (type(error), error.__traceback__)
-    sys.unraisablehook(Lost(kind, error, trace, context.get("message"), coroutine))
+    task = context.get("task") or context.get("future")
+    what = task.get_coro() if hasattr(task, "get_coro") else task
+    sys.unraisablehook(Lost(kind, error, trace, context.get("message"), what))
 
 
 def _place(lost: UnraisableHookArgs) -> str:

@@ -2,7 +2,7 @@
 
 `whoami` answers name, pid and row; `exit N`, `crash`, `spin` and `mute` misbehave;
 `hold` is work that lasts; `count` adds one to a gauge and to a counter; `fds` lists the descriptors that should not be
-there; the controller answers `gauge` and `counter` with the totals.
+there; `lose` raises where nothing can catch it; the controller answers `gauge`, `counter` and `lost` with the totals.
 """
 
 from __future__ import annotations
@@ -23,6 +23,11 @@ from shardproxy.shm.metrics import Metrics
 from shardproxy.shm.rows import Rows
 
 BEAT_S = 0.05
+
+
+class FailsAtItsEnd:
+    def __del__(self) -> None:
+        raise OSError("nothing can catch this")
 
 
 class Puppet:
@@ -97,6 +102,14 @@ class Puppet:
 
     def do_counter(self, connection: socket.socket) -> str:
         return str(self.metrics.counter_total(self.counter))
+
+    def do_lose(self, connection: socket.socket) -> str:
+        FailsAtItsEnd()
+        return "lost"
+
+    def do_lost(self, connection: socket.socket) -> str:
+        slots = [self.seat.slots.counter(names.unraisable(kind)) for kind in ("worker", "controller", "supervisor")]
+        return " ".join(str(self.metrics.counter_total(slot)) for slot in slots)
 
     def do_fds(self, connection: socket.socket) -> str:
         mine = {connection.fileno(), self.seat.channel.fileno(), self.seat.segment.fd}

@@ -144,6 +144,22 @@ def test_what_a_dead_worker_held_is_given_back_and_what_it_counted_is_kept() -> 
         assert (running.ask_controller("gauge"), running.ask_controller("counter")) == ("0", "3")
 
 
+def test_an_exception_that_nothing_can_catch_is_a_line_of_the_child_and_is_counted_for_its_kind() -> None:
+    lost = r"an exception .*\(in FailsAtItsEnd.__del__\).* goes on: OSError: nothing can catch this"
+    with supervised() as running:
+        running.wait_for(READY)
+        assert running.ask("lose") == "lost"
+        running.wait_for(rf"ERROR worker-0\[\d+\] {lost}")
+        assert running.ask_controller("lose") == "lost"
+        running.wait_for(rf"ERROR controller\[\d+\] {lost}")
+        assert running.ask_controller("lost") == "1 1 0"
+        with connect(running.plan.port, "exit 1"):
+            running.wait_for(r"worker 0 \(pid \d+\) is ready", times=2)
+        assert running.ask_controller("lost") == "1 1 0"
+        assert running.ask("lose") == "lost"
+        assert running.ask_controller("lost") == "2 1 0"
+
+
 def test_a_connection_in_the_queue_of_a_dead_worker_is_served_by_the_next() -> None:
     with supervised() as running:
         running.wait_for(READY)
