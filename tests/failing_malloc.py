@@ -24,7 +24,7 @@ _SOURCE = Path(__file__).with_suffix(".c")
 _COMPILER = os.environ.get("CC", "cc")
 _PAGE = "FAILING_MALLOC"  # the environment variable that names the file of the shared page
 _PID = struct.Struct("=I")
-_ORDERS = struct.Struct("=IIQQQQ")
+_ORDERS = struct.Struct("=IIQQQQQ")
 _MOST = (1 << 64) - 1
 
 only_with_glibc = pytest.mark.skipif(
@@ -46,9 +46,11 @@ class Orders:
         return cls(Path(os.environ[_PAGE]))
 
     @contextmanager
-    def refuse(self, pid: int, *, nth: int = 1, least: int = 0, most: int = _MOST) -> Iterator[None]:
-        """Inside, `pid` gets no memory at each `nth` request for `least` to `most` bytes."""
-        _ORDERS.pack_into(self._page, 0, 0, nth, least, most, 0, 0)
+    def refuse(
+        self, pid: int, *, nth: int = 1, least: int = 0, most: int = _MOST, times: int = _MOST
+    ) -> Iterator[None]:
+        """Inside, `pid` gets no memory at each `nth` request for `least` to `most` bytes, but at most `times`."""
+        _ORDERS.pack_into(self._page, 0, 0, nth, least, most, times, 0, 0)
         _PID.pack_into(self._page, 0, pid)
         try:
             yield
@@ -58,7 +60,7 @@ class Orders:
     @property
     def refused(self) -> int:
         """How many requests got no memory, inside the last `refuse`."""
-        return int(_ORDERS.unpack_from(self._page)[5])
+        return int(_ORDERS.unpack_from(self._page)[-1])
 
     def close(self) -> None:
         self._page.close()
