@@ -44,6 +44,7 @@ setup(
             "initializedcheck": False,
             "embedsignature": True,
             "nonecheck": IS_DEBUG,
+            "unraisable_tracebacks": False,  # observe/unraisable.py logs them, on one line
         },
     )
 )

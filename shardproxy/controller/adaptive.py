@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass
 
 from shardproxy.config.schema import Adaptive, Cluster, Config
+from shardproxy.control.background import background
 from shardproxy.controller.watching import READER, Places, Watch, places_of
 from shardproxy.limits.concurrency import Aimd, Concurrency, Gradient, Look
 from shardproxy.shm import names
@@ -78,7 +79,7 @@ class AdaptiveLimits:
                 concurrency = concurrency_of(subject.rules, self._words.load(subject.limit))
                 watch = Watch(self._segment, subject.places)
                 finding = Finding(subject, self._gauges, self._words, watch, concurrency)
-                self._running[subject] = asyncio.create_task(finding.run())
+                self._running[subject] = background(finding.run())
 
     def stop(self) -> None:
         """Write nothing from now on; the limits stand."""

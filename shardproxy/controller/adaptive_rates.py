@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from shardproxy.config.adaptive import AdaptiveRate
 from shardproxy.config.schema import Config, RateLimit
+from shardproxy.control.background import background
 from shardproxy.controller.watching import READER, Places, Watch, places_of
 from shardproxy.limits.pace import Pace, RateLook
 from shardproxy.shm import names
@@ -84,7 +85,7 @@ class AdaptiveRates:
             self._running.pop(former).cancel()
         for subject in wanted:
             if subject not in self._running:
-                self._running[subject] = asyncio.create_task(Pacing(self._segment, subject).run())
+                self._running[subject] = background(Pacing(self._segment, subject).run())
 
     def stop(self) -> None:
         """Write nothing from now on; the rates stand."""

@@ -7,6 +7,7 @@ import logging
 from dataclasses import dataclass, field
 
 from shardproxy.config.schema import Config
+from shardproxy.control.background import background
 from shardproxy.controller.stats import Suggestion
 from shardproxy.controller.watching import READER
 from shardproxy.limits.demand import LOOK_S, Demand
@@ -43,7 +44,7 @@ class DryRuns:
             kept[name] = Trial(slot, self._metrics.counter_total(slot))
         self._trials = kept
         if kept and self._looking is None:
-            self._looking = asyncio.create_task(self._look())
+            self._looking = background(self._look())
 
     def suggestions(self) -> dict[str, Suggestion]:
         """By limit; of those of which enough is known."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from shardproxy.config.schema import Config, HealthCheck
 from shardproxy.config.units import Address
+from shardproxy.control.background import background
 from shardproxy.controller.probes import Probe, probe_of
 from shardproxy.controller.reasons import Reason
 from shardproxy.controller.standing import Standing
@@ -57,7 +58,7 @@ class Health:
         for subject in wanted:
             if subject not in self._running:
                 checker = Checker(subject, self._decisions, self._turns)
-                self._running[subject] = asyncio.create_task(checker.run())
+                self._running[subject] = background(checker.run())
 
     def stop(self) -> None:
         """Write nothing from now on; the decisions stand."""

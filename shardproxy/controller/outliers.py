@@ -13,6 +13,7 @@ import time
 from dataclasses import dataclass, field
 
 from shardproxy.config.schema import Cluster, Config, OutlierDetection
+from shardproxy.control.background import background
 from shardproxy.controller.ejection import Sample, ejection_ns, may_eject, outliers
 from shardproxy.controller.reasons import Reason, Why
 from shardproxy.shm import names
@@ -188,7 +189,7 @@ class Outliers:
         for each in wanted:
             if each not in self._running:
                 watching = Watching(each, self._metrics, self._decisions, self._words, self._records)
-                self._running[each] = asyncio.create_task(watching.run())
+                self._running[each] = background(watching.run())
 
     def stop(self) -> None:
         """Write nothing from now on; the decisions stand."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from shardproxy.config.routes import hedged_clusters
 from shardproxy.config.schema import Config
+from shardproxy.control.background import background
 from shardproxy.controller.watching import Places, Watch, places_of
 from shardproxy.shm import names
 from shardproxy.shm.metrics import quantile
@@ -63,7 +64,7 @@ class Delays:
             self._running.pop(former).cancel()
         for subject in wanted:
             if subject not in self._running:
-                self._running[subject] = asyncio.create_task(self._look(subject))
+                self._running[subject] = background(self._look(subject))
 
     def stop(self) -> None:
         """Write nothing from now on."""

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from shardproxy.config.limits import RateLimit, burst_of
 from shardproxy.config.schema import Config
 from shardproxy.config.stores import Store
+from shardproxy.control.background import background
 from shardproxy.limits.leasing import Demand
 from shardproxy.shm import names
 from shardproxy.shm.buckets import Bucket, Buckets
@@ -165,7 +166,7 @@ class SharedLimits:
             self._running.pop(former).cancel()
         for subject in wanted:
             if subject not in self._running:
-                self._running[subject] = asyncio.create_task(self._syncing(subject).run())
+                self._running[subject] = background(self._syncing(subject).run())
 
     def _syncing(self, subject: Subject) -> Syncing:
         from shardproxy.controller.redis_store import RedisStore  # an extra, which only those have who need it

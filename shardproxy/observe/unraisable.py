@@ -109,7 +109,7 @@ def of_loop(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     error: BaseException | None = context.get("exception")
     kind, trace = (BaseException, None) if error is None else (type(error), error.__traceback__)
     task = context.get("task") or context.get("future")
-    what = task.get_coro() if hasattr(task, "get_coro") else task
+    what = getattr(task, "get_coro", lambda: task)()
     sys.unraisablehook(Lost(kind, error, trace, context.get("message"), what))
 
 

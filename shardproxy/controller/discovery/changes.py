@@ -15,6 +15,7 @@ from typing import TypeAlias
 
 from shardproxy.config.check_clusters import health_checks_can_be_made
 from shardproxy.config.schema import Cluster, Config, Endpoint
+from shardproxy.control.background import background
 from shardproxy.control.found import TooMany, encode, overlaid
 from shardproxy.control.messages import Answer
 
@@ -78,7 +79,7 @@ class Changes:
         wanted = Wanted(cluster, edit, asyncio.get_running_loop().create_future())
         self._waiting.append(wanted)
         if self._task is None:
-            self._task = asyncio.create_task(self._work())
+            self._task = background(self._work())
         await wanted.done
 
     async def _work(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from shardproxy.config.schema import Cluster, Config, Dns
+from shardproxy.control.background import background
 from shardproxy.controller.discovery.changes import Changes
 from shardproxy.controller.discovery.dns import DnsName
 from shardproxy.controller.discovery.files import EndpointsFile
@@ -34,7 +35,7 @@ class Discovery:
         for key in wanted:
             if key not in self._running:
                 source = self._source(*key)
-                self._running[key] = source, asyncio.create_task(source.run())
+                self._running[key] = source, background(source.run())
 
     def stop(self) -> None:
         """Change nothing from now on."""
