@@ -21,6 +21,7 @@ from shardproxy.config.schema import Admin, Cluster, Config, Endpoint, Listener,
 from shardproxy.config.units import Address
 from shardproxy.supervisor.children import Entries
 from shardproxy.supervisor.main import Supervisor, run
+from tests.e2e.supervised_children import FailsAtItsEnd
 
 PATIENCE_S = 15.0
 ROOT = Path(__file__).parents[2]
@@ -30,7 +31,8 @@ CHILDREN = "tests.e2e.supervised_children"
 class Plan(NamedTuple):
     """What to start; `worker` and `controller` name functions of `supervised_children`.
 
-    `breaks` gives the supervisor a fault of its own: any signal makes its loop raise.
+    `breaks` gives the supervisor a fault of its own: any signal makes its loop raise. With `loses` any signal makes it
+    raise where nothing can catch it.
     """
 
     port: int
@@ -43,6 +45,7 @@ class Plan(NamedTuple):
     log: Literal["plain", "json"] = "plain"
     unix: str = ""
     breaks: bool = False
+    loses: bool = False
 
 
 class WhoAmI(NamedTuple):
@@ -200,9 +203,15 @@ def broken(self: Supervisor, mark: signal.Signals) -> None:
         raise RuntimeError("a fault of the supervisor itself")
 
 
+def lossy(self: Supervisor, mark: signal.Signals) -> None:
+    FailsAtItsEnd()
+
+
 if __name__ == "__main__":
     wanted = Plan(*json.loads(sys.argv[1]))
     names = Entries(worker=f"{CHILDREN}:{wanted.worker}", controller=f"{CHILDREN}:{wanted.controller}")
     if wanted.breaks:
         Supervisor._act = broken  # type: ignore[method-assign]
+    if wanted.loses:
+        Supervisor._act = lossy  # type: ignore[method-assign]
     sys.exit(run(configuration(wanted), entries=names))

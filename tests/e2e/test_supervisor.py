@@ -160,6 +160,14 @@ def test_an_exception_that_nothing_can_catch_is_a_line_of_the_child_and_is_count
         assert running.ask_controller("lost") == "2 1 0"
 
 
+def test_an_exception_that_nothing_can_catch_in_the_supervisor_is_counted_too() -> None:
+    with supervised(loses=True) as running:
+        running.wait_for(READY)
+        running.signal(signal.SIGHUP)
+        running.wait_for(rf"ERROR supervisor\[{running.pid}\] an exception .* goes on: OSError: nothing can catch this")
+        assert running.ask_controller("lost") == "0 0 1"
+
+
 def test_a_connection_in_the_queue_of_a_dead_worker_is_served_by_the_next() -> None:
     with supervised() as running:
         running.wait_for(READY)
