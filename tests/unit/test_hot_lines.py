@@ -4,18 +4,12 @@ The mark stands above a function or behind its first line.  Without the GIL a li
 may call into the interpreter; moving references and reading the sizes of builtin objects score too, though they cost a
 few instructions, so their lines are only counted, and their number may not grow (`ALLOWED`).  `# warm: reason` behind a
 line lets it.
-
-And `noexcept` stands only where no Python exception can be raised: Cython would swallow it there, and give back 0.
 """
 
 from __future__ import annotations
 
-import ast
 import re
-import shutil
-import subprocess
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import unescape
 from importlib.metadata import version
@@ -23,13 +17,9 @@ from itertools import takewhile
 from pathlib import Path
 
 import pytest
-from Cython.Build.Dependencies import create_dependency_tree
 
-ROOT = Path(__file__).parents[2]
-PACKAGE = "shardproxy"
-PROCESSES = 2
+from tests.translated import HOT, ROOT, SAMPLE, lines_of, modules_with_hot_functions, package_files
 
-HOT = re.compile(r"#\s*hot\s*$")
 WARM = re.compile(r"#\s*warm:\s*\S")
 FUNCTION = re.compile(r"(\s*)(?:cdef|cpdef|def)\b.*")
 ANNOTATED_LINE = re.compile(
@@ -42,8 +32,6 @@ FREE = re.compile(  # macros, and calls on the way of an error only
     r"PyErr_\w+|__Pyx_AddTraceback|__Pyx_WriteUnraisable|__Pyx_TypeTest"
     r"|__Pyx_Py(?:Bytes|ByteArray|Tuple|List)_(?:GET_SIZE|GET_ITEM|AsString)"
 )
-
-SWALLOWED = re.compile(r'__Pyx_WriteUnraisable\("([\w.]+)"')
 
 
 @dataclass(frozen=True)
@@ -94,10 +82,6 @@ def function_at(lines: Sequence[str], first: int) -> Function:
     return Function(signature, first, range(last + 1, last + 1 + len(list(inside))), " nogil" not in signature)
 
 
-def lines_of(path: Path) -> list[str]:
-    return path.read_text(encoding="utf-8").splitlines()
-
-
 def without_remark(line: str) -> str:
     return line.partition("#")[0].rstrip()
 
@@ -128,56 +112,6 @@ def yellow(module: Path) -> list[str]:
     return [str(line) for line in hot_lines(module) if line.score]
 
 
-def directives() -> dict[str, object]:
-    """The compiler directives of setup.py, which decide what is yellow."""
-    for node in ast.walk(ast.parse((ROOT / "setup.py").read_text(encoding="utf-8"))):
-        if isinstance(node, ast.keyword) and node.arg == "compiler_directives":
-            found: dict[str, object] = ast.literal_eval(node.value)
-            return found
-    raise AssertionError("setup.py has no compiler_directives")
-
-
-def swallowed(translated: Path) -> list[str]:
-    """The functions of a module's C in which an exception would be swallowed, by their full names."""
-    return SWALLOWED.findall(translated.read_text(encoding="utf-8"))
-
-
-def translate(modules: Sequence[Path], folder: Path, *options: str) -> None:
-    """Writes a .c beside each module; several at a time, since Cython needs a second for each."""
-    directed = [f"-X{name}={value}" for name, value in directives().items()]
-    command = [sys.executable, "-m", "cython", *options, *directed]
-    parts = [part for at in range(PROCESSES) if (part := modules[at::PROCESSES])]
-    running = [
-        subprocess.Popen([*command, *map(str, part)], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        for part in parts
-    ]
-    try:
-        for process in running:
-            output, _ = process.communicate(timeout=100)
-            assert process.returncode == 0, output.decode()
-    finally:
-        for process in running:
-            process.kill()
-            process.communicate()
-
-
-def package_files() -> list[Path]:
-    """Relative to the root."""
-    return sorted(path.relative_to(ROOT) for path in (ROOT / PACKAGE).rglob("*.*"))
-
-
-def compiled_modules() -> list[Path]:
-    return [path for path in package_files() if path.suffix == ".pyx"]
-
-
-def modules_with_hot_functions() -> list[Path]:
-    return [path for path in compiled_modules() if any(map(HOT.search, lines_of(ROOT / path)))]
-
-
-def room_of(module: Path) -> str:
-    return module.parts[1]
-
-
 REVIEWED_WITH = "3.3."
 ALLOWED = {  # yellow lines in hot functions, by Cython 3.3; to be lowered whenever one goes
     # reading the limits off a tuple, with its test for None
@@ -203,73 +137,9 @@ ALLOWED = {  # yellow lines in hot functions, by Cython 3.3; to be lowered whene
     "shardproxy/proxy/upstream.pyx": 14,
 }
 
-ROOMS_THAT_SWALLOW = {"proxy"}  # to be emptied
-
-SAMPLE = Path("shardproxy/sample.pyx")
-SAMPLE_TEXT = """\
-# hot
-cdef int white(int a,
-               int b) noexcept nogil:
-    return a + b
-
-cdef class Thing:
-    cdef object owner
-    cdef bytes data
-
-    # hot
-    cdef Py_ssize_t moves_references(self, bytes data) noexcept:
-        self.data = data
-        return len(data)
-
-    cdef object forgotten(self):
-        return self.owner.name
-
-    cdef int swallows(self) noexcept:
-        return self.owner.count
-
-    cdef int raises(self) except -1:
-        return self.owner.count
-
-    cdef object calls(self):  # hot
-        self.owner.first()
-        self.owner.second()  # warm: once a connection
-        self.owner.third()  # warm:
-        return None
-"""
-
 
 SAMPLE_CALL = "25: self.owner.first()"
 SAMPLE_EMPTY_REASON = "27: self.owner.third()  # warm:"
-
-
-@pytest.fixture(scope="module")
-def annotated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the package with C and annotation of every module that has hot functions, and of the sample."""
-    folder = tmp_path_factory.mktemp("annotated")
-    for path in package_files():
-        if path.suffix in (".pyx", ".pxd") or path.name == "__init__.py":
-            (folder / path).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(ROOT / path, folder / path)
-    (folder / SAMPLE).write_text(SAMPLE_TEXT, encoding="utf-8")
-    translate([*modules_with_hot_functions(), SAMPLE], folder, "--annotate")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def c_of(annotated: Path) -> Callable[[Path], Path]:
-    """The C of a module: that of the annotation, or of the build if nothing has changed since, or made anew."""
-    dependencies = create_dependency_tree(quiet=True)  # type: ignore[no-untyped-call]
-
-    def find(module: Path) -> Path:
-        built, made = (ROOT / module).with_suffix(".c"), (annotated / module).with_suffix(".c")
-        if made.exists():
-            return made
-        if built.exists() and dependencies.newest_dependency(str(ROOT / module))[0] <= built.stat().st_mtime:
-            return built
-        translate([module], annotated)
-        return made
-
-    return find
 
 
 @pytest.mark.parametrize("module", modules_with_hot_functions(), ids=str)
@@ -287,18 +157,6 @@ def test_hot_functions_move_no_more_references_than_reviewed(annotated: Path, mo
 
 def test_only_modules_with_hot_functions_are_allowed_yellow_lines() -> None:
     assert ALLOWED.keys() <= set(map(str, modules_with_hot_functions()))
-
-
-@pytest.mark.parametrize(
-    "module", [one for one in compiled_modules() if room_of(one) not in ROOMS_THAT_SWALLOW], ids=str
-)
-def test_no_function_swallows_an_exception(c_of: Callable[[Path], Path], module: Path) -> None:
-    found = swallowed(c_of(module))
-    assert not found, "\n".join(["Python exceptions can be raised, in spite of noexcept, in:", *found])
-
-
-def test_a_function_that_would_swallow_an_exception_is_found(c_of: Callable[[Path], Path]) -> None:
-    assert swallowed(c_of(SAMPLE)) == ["shardproxy.sample.Thing.swallows"]
 
 
 def test_a_hot_function_that_calls_into_the_interpreter_is_found(annotated: Path) -> None:
