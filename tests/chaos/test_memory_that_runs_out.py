@@ -119,7 +119,6 @@ def is_whole(answer: bytes, body: bytes) -> bool:
     return True
 
 
-@pytest.mark.xfail(strict=True, reason="the room proxy still loses pieces for which there is no memory")
 def test_bodies_are_whole_or_visibly_broken_off_when_every_third_large_allocation_fails(
     malloc: FailingMalloc, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,7 +17,7 @@ from tests.translated import ROOT, SAMPLE, compiled_modules, lines_of
 SWALLOWED = re.compile(r'__Pyx_WriteUnraisable\("([\w.]+)"')
 CLASS = re.compile(r"cdef class (\w+)")
 FUNCTION = re.compile(r"\s*(?:cdef|cpdef|def)\b[^(]*?(\w+)\(")
-BOUNDARY = re.compile(r"\s*# boundary$")
+BOUNDARY = re.compile(r"\s*# (?:hot, )?boundary$")
 
 
 def swallowed(translated: Path) -> set[str]:
