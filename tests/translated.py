@@ -18,6 +18,7 @@ from Cython.Build.Dependencies import create_dependency_tree
 ROOT = Path(__file__).parents[1]
 PACKAGE = "shardproxy"
 PROCESSES = 2
+PATIENCE_S = 400  # a busy machine takes minutes
 
 HOT = re.compile(r"#\s*hot\s*$")
 
@@ -78,7 +79,7 @@ def translate(modules: Sequence[Path], folder: Path, *options: str) -> None:
     ]
     try:
         for process in running:
-            output, _ = process.communicate(timeout=100)
+            output, _ = process.communicate(timeout=PATIENCE_S)
             assert process.returncode == 0, output.decode()
     finally:
         for process in running:

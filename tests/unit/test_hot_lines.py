@@ -18,7 +18,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.translated import HOT, ROOT, SAMPLE, lines_of, modules_with_hot_functions, package_files
+from tests.translated import HOT, PATIENCE_S, ROOT, SAMPLE, lines_of, modules_with_hot_functions, package_files
+
+pytestmark = pytest.mark.timeout(PATIENCE_S)
 
 WARM = re.compile(r"#\s*warm:\s*\S")
 FUNCTION = re.compile(r"(\s*)(?:cdef|cpdef|def)\b.*")

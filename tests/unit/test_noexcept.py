@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.translated import ROOT, SAMPLE, compiled_modules, lines_of
+from tests.translated import PATIENCE_S, ROOT, SAMPLE, compiled_modules, lines_of
+
+pytestmark = pytest.mark.timeout(PATIENCE_S)
 
 SWALLOWED = re.compile(r'__Pyx_WriteUnraisable\("([\w.]+)"')
 CLASS = re.compile(r"cdef class (\w+)")
