@@ -57,5 +57,6 @@ cdef class Conditions:
 
     cdef bint hold(self, Head head, text path, Py_ssize_t path_len, const Ip* client) noexcept
     cdef bint takes_method(self, Head head) noexcept
+    cdef bint names_method(self, Head head) noexcept
     cdef int holds(self, const Condition* condition, Head head) noexcept
     cdef bint is_in_share(self, Head head, const Ip* client) noexcept

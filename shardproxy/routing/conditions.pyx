@@ -116,12 +116,14 @@ cdef class Conditions:
 
     # hot
     cdef bint takes_method(self, Head head) noexcept:
-        cdef Py_ssize_t i
-        cdef PyObject* name
         if not (self.methods >> <int>head.method) & 1:
             return False
-        if head.method != METHOD_OTHER:
-            return True
+        return head.method != METHOD_OTHER or self.names_method(head)
+
+    cdef bint names_method(self, Head head) noexcept:
+        """Methods that the parser does not know, which hardly any request has."""
+        cdef Py_ssize_t i
+        cdef PyObject* name
         for i in range(PyTuple_GET_SIZE(self.other_methods)):
             name = PyTuple_GET_ITEM(self.other_methods, i)
             if is_name(<bytes>name, head.base, head.method_len):
