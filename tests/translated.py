@@ -60,11 +60,13 @@ def lines_of(path: Path) -> list[str]:
 
 
 def directives() -> dict[str, object]:
-    """The compiler directives of setup.py, which decide what is yellow."""
+    """The compiler directives of setup.py, which decide what is yellow, but for those of debug builds."""
     for node in ast.walk(ast.parse((ROOT / "setup.py").read_text(encoding="utf-8"))):
         if isinstance(node, ast.keyword) and node.arg == "compiler_directives":
-            found: dict[str, object] = ast.literal_eval(node.value)
-            return found
+            assert isinstance(node.value, ast.Dict)
+            pairs = zip(node.value.keys, node.value.values, strict=True)
+            constants = [(key, value.value) for key, value in pairs if isinstance(value, ast.Constant)]
+            return {ast.literal_eval(key): value for key, value in constants if key is not None}
     raise AssertionError("setup.py has no compiler_directives")
 
 

@@ -27,7 +27,7 @@ class ProcessStats(msgspec.Struct, frozen=True, kw_only=True):
     generation: int
     heartbeat_age_s: float
     unraisable: int = 0
-    """Exceptions that no code of it could handle; each is a fault of the program, or of memory that ran out."""
+    """Exceptions that no code could handle, counted in its row, those of processes that had the row before included."""
 
 
 class LastOperation(msgspec.Struct, frozen=True, kw_only=True):
