@@ -20,7 +20,7 @@ PACKAGE = "shardproxy"
 PROCESSES = 2
 PATIENCE_S = 400  # a busy machine takes minutes
 
-HOT = re.compile(r"#\s*hot\s*$")
+HOT = re.compile(r"#\s*hot(?:, boundary)?\s*$")
 
 SAMPLE = Path("shardproxy/sample.pyx")
 SAMPLE_TEXT = """\

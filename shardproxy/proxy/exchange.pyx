@@ -106,10 +106,10 @@ cdef class Exchange:
         self.is_request_done = framing.kind == BODY_NONE
         born(EXCHANGES)
         count(process.cells, process.slots.requests, 1)
-        try:
+        try:  # warm: a few loads and stores
             self.find_way()
-        except BaseException as error:
-            self.crash(report(error, self))
+        except BaseException as error:  # warm: when something has raised
+            self.crash(report(error, self))  # warm: when something has raised
         self.check()
 
     # hot

@@ -52,11 +52,12 @@ cdef class Process:
 
     def tick(self):
         """Serve the timeouts that are due; renew the date when its second is over."""
-        cdef int64_t now_s = <int64_t>time.time()
+        cdef int64_t now_s
+        self.wheel.advance()
+        now_s = <int64_t>time.time()
         if now_s != self.date_s:
             self.date_s = now_s
             self.date_line = b"Date: %s\r\n" % formatdate(now_s, usegmt=True).encode()
-        self.wheel.advance()
 
     # hot
     cdef void write_request_id(self, char* out) noexcept:

@@ -53,12 +53,11 @@ cdef class Receiver(Timed):
         return 0
 
 
-# hot
 cdef Stream stream_of(Watch watcher, int fd):
     """Of a connected socket, which is closed with it, or at once if there is no memory for a stream."""
     cdef Stream stream
     try:
-        stream = Stream.__new__(Stream)  # warm: an object of its own
+        stream = Stream.__new__(Stream)
     except BaseException:
         sp_close(fd)
         raise

@@ -328,7 +328,7 @@ cdef class Upstream(Connection):
         elif fault == Fault.NEED_MORE:
             self.keep_partial()
         else:
-            self.fail(Fault.BAD_RESPONSE)
+            self.fail(fault if fault == Fault.NO_RESOURCES else Fault.BAD_RESPONSE)
         give_head(head)
         return 0
 
