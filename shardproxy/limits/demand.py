@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from itertools import islice
+from itertools import accumulate, islice
+from operator import sub
 
 LOOK_S = 0.2
 LOOKS = 3000  # ten minutes
@@ -31,14 +32,11 @@ class Demand:
         if len(self._counts) < WINDOW or not any(self._counts):
             return None
         rate = self._highest_mean() * MARGIN
-        return rate, max(1, math.ceil(self._largest_debt(rate) * MARGIN))
+        return rate, math.ceil(self._largest_debt(rate) * MARGIN)
 
     def _highest_mean(self) -> float:
-        total = highest = sum(islice(self._counts, WINDOW))
-        for entering, leaving in zip(islice(self._counts, WINDOW, None), self._counts, strict=False):
-            total += entering - leaving
-            highest = max(highest, total)
-        return highest / (WINDOW * LOOK_S)
+        changes = map(sub, islice(self._counts, WINDOW, None), self._counts)  # who enters the window, who leaves it
+        return max(accumulate(changes, initial=sum(islice(self._counts, WINDOW)))) / (WINDOW * LOOK_S)
 
     def _largest_debt(self, rate: float) -> float:
         """As if all requests of a look came at once, at its end, and tokens as they do."""

@@ -52,3 +52,18 @@ def test_what_is_long_ago_is_forgotten() -> None:
     found = seen([1000] * 100 + [1] * LOOKS).suggestion()
     assert found is not None
     assert found[0] < 10
+
+
+def test_a_lone_request_needs_a_bucket_of_two() -> None:
+    found = seen([1] + [0] * WINDOW).suggestion()
+    assert found is not None
+    assert round(found[0], 3) == 0.11
+    assert found[1] == 2
+
+
+def test_the_rate_is_that_of_the_busiest_ten_seconds_whenever_they_were() -> None:
+    calm, busy = [1] * WINDOW, [10] * WINDOW
+    for order in (busy + calm, calm + busy, calm + busy + calm):
+        found = seen(order).suggestion()
+        assert found is not None
+        assert round(found[0], 6) == 55

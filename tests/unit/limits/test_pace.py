@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from shardproxy.limits.pace import Pace, RateLook
+from shardproxy.limits.pace import NOTHING, Pace, RateLook
 
 LOOK_S, SERVICE_S, TOO_LONG_S = 0.5, 0.02, 0.1
 
@@ -92,3 +92,29 @@ def test_without_a_latency_only_failures_tell() -> None:
     finder = Pace(10, 2000, 1000, 0.05, 0, 20)
     finder.look(RateLook(LOOK_S, 500, 500, 60e9))
     assert finder.rate == 1020
+
+
+def test_looks_that_are_taken_together_weigh_what_they_saw() -> None:
+    both = RateLook(1.0, 4, 4, 3e6, failed=0.0).and_then(RateLook(2.0, 7, 6, 1e6, failed=0.5))
+    assert both == RateLook(3.0, 11, 10, 3e6, failed=pytest.approx(0.3))
+    alone = RateLook(0.5, 1, 1, 2e6, failed=1.0)
+    assert NOTHING.and_then(alone) == alone
+
+
+@pytest.mark.parametrize(
+    ("look", "rate"),
+    [
+        (RateLook(2.0, 1600, 100, 1000.0, failed=0.05), 1020),
+        (RateLook(2.0, 1599, 100, 1000.0), 1000),
+        (RateLook(2.0, 1600, 100, 1001.0), 2000 / 3),
+        (RateLook(2.0, 1600, 100, 1.0, failed=0.051), 2000 / 3),
+    ],
+)
+def test_the_bounds_themselves_are_no_trouble(look: RateLook, rate: float) -> None:
+    finder = Pace(least=10, most=2000, rate=1000, failed=0.05, latency_ns=1000, step=20)
+    assert finder.look(look) == pytest.approx(rate)
+
+
+def test_the_shortest_latency_that_can_be_written_is_one() -> None:
+    finder = Pace(least=10, most=2000, rate=900, failed=0.05, latency_ns=1, step=20)
+    assert finder.look(RateLook(1.0, 900, 900, 2.0)) == pytest.approx(600)
