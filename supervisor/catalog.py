@@ -36,6 +36,7 @@ _PROCESS_WIDE: tuple[Entry, ...] = (
     (SlotKind.COUNTER, names.CLIENT_ABORTS),
     (SlotKind.COUNTER, names.STRAY_CALLBACKS),
     (SlotKind.COUNTER, names.ACCESS_LOG_DROPPED),
+    (SlotKind.COUNTER, names.CONTROLLER_FAILURES),
     (SlotKind.HISTOGRAM, names.REQUEST_TIME),
 )
 

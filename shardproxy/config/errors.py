@@ -35,6 +35,10 @@ class ConfigErrors(Exception):
         return "\n".join(map(str, self.errors))
 
 
+class Unreadable(ConfigErrors):
+    """The file could not be read at all, whatever is in it; the next time it may be possible."""
+
+
 class Misread(Exception):
     """Inside this room: one error that ends the reading of a value or a file, before it has been given its path."""
 
@@ -42,3 +46,7 @@ class Misread(Exception):
         super().__init__(line, sentence)
         self.line = line
         self.sentence = sentence
+
+
+class Unread(Misread):
+    """Inside this room: a file could not be opened, or not read."""

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from shardproxy.config import yaml_lines
 from shardproxy.config.build import Builder
 from shardproxy.config.check import check
-from shardproxy.config.errors import ConfigError, ConfigErrors, Misread
+from shardproxy.config.errors import ConfigError, ConfigErrors, Misread, Unread, Unreadable
 from shardproxy.config.fragments import read_endpoints
 from shardproxy.config.places import MAX_ERRORS, Note, Path, Places, TooMany, path_text
 from shardproxy.config.schema import Config, Endpoint
@@ -32,9 +32,11 @@ def load(path: str | os.PathLike[str], environ: Mapping[str, str] = os.environ) 
 
 
 def endpoints_in(path: str) -> tuple[Endpoint, ...]:
-    """The list in an endpoints file.  Raises `ConfigErrors`."""
+    """The list in an endpoints file.  Raises `ConfigErrors`; one of them is `Unreadable`."""
     try:
         return read_endpoints(_text(FilePath(path)), path)
+    except Unread as error:
+        raise Unreadable([ConfigError(path, 0, "", error.sentence)]) from None
     except Misread as error:
         raise ConfigErrors([ConfigError(path, error.line, "", error.sentence)]) from None
 
@@ -107,7 +109,7 @@ def _bytes(path: FilePath) -> bytes:
                 raise Misread(0, "this is not a file that can be read as a configuration")
             data = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
-        raise Misread(0, f"the file cannot be read: {error.strerror or error}") from None
+        raise Unread(0, f"the file cannot be read: {error.strerror or error}") from None
     except ValueError:
         raise Misread(0, "this is not the name of a file") from None
     if len(data) > MAX_FILE_BYTES:

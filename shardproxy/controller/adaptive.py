@@ -6,12 +6,13 @@ A controller that follows another one goes on from the limit that stands in the 
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from shardproxy.config.schema import Adaptive, Cluster, Config
 from shardproxy.control.background import background
+from shardproxy.controller.failures import Failures, forever
 from shardproxy.controller.watching import READER, Places, Watch, places_of
 from shardproxy.limits.concurrency import Aimd, Concurrency, Gradient, Look
 from shardproxy.shm import names
@@ -22,13 +23,12 @@ from shardproxy.shm.words import Words
 
 LATE_S = 5.0  # what happened while nobody looked says nothing about now
 
-logger = logging.getLogger(__name__)
-
 
 @dataclass(frozen=True)
 class Subject:
     """One cluster, and where its numbers are: the limit's word, the gauge of its requests, and what it has done."""
 
+    cluster: str
     rules: Adaptive
     limit: int
     active: int
@@ -37,25 +37,30 @@ class Subject:
 
 @dataclass
 class Finding:
-    """The looks at one cluster."""
+    """The looks at one cluster. `clock` counts seconds."""
 
     subject: Subject
     gauges: Gauges
     words: Words
     watch: Watch
     concurrency: Concurrency
+    clock: Callable[[], float] = time.monotonic
+    looked: float = field(init=False)
 
-    async def run(self) -> None:
-        looked = time.monotonic()
-        while True:
-            await asyncio.sleep(self.subject.rules.interval / 1e9)
-            try:
-                look, now = self._take(), time.monotonic()
-                if now - looked < LATE_S:
-                    self.words.store(self.subject.limit, self.concurrency.look(look))
-                looked = now
-            except Exception:  # whatever it is, the next look must come
-                logger.exception("an adaptive limit cannot be found out")
+    def __post_init__(self) -> None:
+        self.looked = self.clock()
+
+    async def run(self, failures: Failures) -> None:
+        what, interval_s = f"adaptive concurrency of cluster {self.subject.cluster}", self.subject.rules.interval / 1e9
+        await forever(what, self.turn, failures, after_s=interval_s, again_s=interval_s)
+
+    async def turn(self) -> float:
+        """Look once, and publish the limit; when the next look is, in seconds from now."""
+        interval_s, look, now = self.subject.rules.interval / 1e9, self._take(), self.clock()
+        if now - self.looked < LATE_S + interval_s:
+            self.words.store(self.subject.limit, self.concurrency.look(look))
+        self.looked = now
+        return interval_s
 
     def _take(self) -> Look:
         seen = self.watch.take()
@@ -65,7 +70,8 @@ class Finding:
 class AdaptiveLimits:
     """Keeps the limits of the clusters that want it; only inside a running loop."""
 
-    def __init__(self, segment: Segment) -> None:
+    def __init__(self, segment: Segment, failures: Failures) -> None:
+        self._failures = failures
         self._segment, self._gauges, self._words = segment, Gauges(segment, READER), Words(segment)
         self._running: dict[Subject, asyncio.Task[None]] = {}
 
@@ -79,7 +85,7 @@ class AdaptiveLimits:
                 concurrency = concurrency_of(subject.rules, self._words.load(subject.limit))
                 watch = Watch(self._segment, subject.places)
                 finding = Finding(subject, self._gauges, self._words, watch, concurrency)
-                self._running[subject] = background(finding.run())
+                self._running[subject] = background(finding.run(self._failures))
 
     def stop(self) -> None:
         """Write nothing from now on; the limits stand."""
@@ -100,6 +106,7 @@ def subject_of(cluster: Cluster, slots: Slots) -> Subject:
     """Where the numbers of a cluster that has `adaptive` are."""
     assert cluster.adaptive is not None
     return Subject(
+        cluster.name,
         cluster.adaptive,
         slots.word(names.cluster_limit(cluster.name)),
         slots.gauge(names.cluster_requests(cluster.name)),

@@ -6,13 +6,14 @@ A controller that follows another one goes on from the rate that stands in the s
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from shardproxy.config.adaptive import AdaptiveRate
 from shardproxy.config.schema import Config, RateLimit
 from shardproxy.control.background import background
+from shardproxy.controller.failures import Failures, forever
 from shardproxy.controller.watching import READER, Places, Watch, places_of
 from shardproxy.limits.pace import Pace, RateLook
 from shardproxy.shm import names
@@ -24,13 +25,12 @@ from shardproxy.shm.words import Words
 
 LATE_S = 5.0  # what happened while nobody looked says nothing about now
 
-logger = logging.getLogger(__name__)
-
 
 @dataclass(frozen=True)
 class Subject:
     """One limit, and where its numbers are: the word of its tokens' interval, what it admitted, and its cluster's."""
 
+    name: str
     rules: AdaptiveRate
     start: float
     interval: int
@@ -39,27 +39,27 @@ class Subject:
 
 
 class Pacing:
-    """The looks for one limit."""
+    """The looks for one limit. `clock` counts seconds."""
 
-    def __init__(self, segment: Segment, subject: Subject) -> None:
+    def __init__(self, segment: Segment, subject: Subject, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock, self._looked = clock, clock()
         self._subject, self._words, self._metrics = subject, Words(segment), Metrics(segment, READER)
         self._watch = Watch(segment, subject.places)
         self._pace = pace_of(subject, present_rate(self._words, subject.interval))
         self._admitted = self._metrics.counter_total(subject.admitted)
         self._publish(self._pace.rate)
 
-    async def run(self) -> None:
-        looked = time.monotonic()
-        while True:
-            await asyncio.sleep(self._subject.rules.interval / 1e9)
-            try:
-                now = time.monotonic()
-                look = self._take(now - looked)
-                if look.seconds < LATE_S + self._subject.rules.interval / 1e9:
-                    self._publish(self._pace.look(look))
-                looked = now
-            except Exception:  # whatever it is, the next look must come
-                logger.exception("an adaptive rate cannot be found out")
+    async def run(self, failures: Failures) -> None:
+        what, interval_s = f"the adaptive rate of limit {self._subject.name}", self._subject.rules.interval / 1e9
+        await forever(what, self.turn, failures, after_s=interval_s, again_s=interval_s)
+
+    async def turn(self) -> float:
+        """Look once, and publish the rate; when the next look is, in seconds from now."""
+        interval_s, now = self._subject.rules.interval / 1e9, self._clock()
+        look, self._looked = self._take(now - self._looked), now
+        if look.seconds < LATE_S + interval_s:
+            self._publish(self._pace.look(look))
+        return interval_s
 
     def _take(self, seconds: float) -> RateLook:
         before, self._admitted = self._admitted, self._metrics.counter_total(self._subject.admitted)
@@ -74,8 +74,8 @@ class Pacing:
 class AdaptiveRates:
     """Keeps the rates of the limits that want it; only inside a running loop."""
 
-    def __init__(self, segment: Segment) -> None:
-        self._segment = segment
+    def __init__(self, segment: Segment, failures: Failures) -> None:
+        self._segment, self._failures = segment, failures
         self._running: dict[Subject, asyncio.Task[None]] = {}
 
     def follow(self, config: Config, slots: Slots) -> None:
@@ -85,7 +85,7 @@ class AdaptiveRates:
             self._running.pop(former).cancel()
         for subject in wanted:
             if subject not in self._running:
-                self._running[subject] = background(Pacing(self._segment, subject).run())
+                self._running[subject] = background(Pacing(self._segment, subject).run(self._failures))
 
     def stop(self) -> None:
         """Write nothing from now on; the rates stand."""
@@ -113,6 +113,7 @@ def subject_of(limit: RateLimit, config: Config, slots: Slots) -> Subject:
     assert rules is not None
     cluster = next(cluster for cluster in config.clusters if cluster.name == rules.cluster)
     return Subject(
+        limit.name,
         rules,
         limit.rate,
         slots.word(names.rate_limit_interval(limit.name)),

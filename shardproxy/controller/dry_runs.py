@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from dataclasses import dataclass, field
 
 from shardproxy.config.schema import Config
 from shardproxy.control.background import background
+from shardproxy.controller.failures import Failures, forever
 from shardproxy.controller.stats import Suggestion
 from shardproxy.controller.watching import READER
 from shardproxy.limits.demand import LOOK_S, Demand
@@ -15,8 +15,6 @@ from shardproxy.shm import names
 from shardproxy.shm.metrics import Metrics
 from shardproxy.shm.segment import Segment
 from shardproxy.shm.slots import Slots
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -31,7 +29,8 @@ class Trial:
 class DryRuns:
     """Watches the dry limits of a configuration; only inside a running loop."""
 
-    def __init__(self, segment: Segment) -> None:
+    def __init__(self, segment: Segment, failures: Failures) -> None:
+        self._failures = failures
         self._metrics = Metrics(segment, READER)
         self._trials: dict[str, Trial] = {}
         self._looking: asyncio.Task[None] | None = None
@@ -44,7 +43,8 @@ class DryRuns:
             kept[name] = Trial(slot, self._metrics.counter_total(slot))
         self._trials = kept
         if kept and self._looking is None:
-            self._looking = background(self._look())
+            looking = forever("the look at dry limits", self.turn, self._failures, after_s=LOOK_S, again_s=LOOK_S)
+            self._looking = background(looking)
 
     def suggestions(self) -> dict[str, Suggestion]:
         """By limit; of those of which enough is known."""
@@ -55,12 +55,9 @@ class DryRuns:
         if self._looking is not None:
             self._looking.cancel()
 
-    async def _look(self) -> None:
-        while True:
-            await asyncio.sleep(LOOK_S)
-            try:
-                for trial in self._trials.values():
-                    before, trial.total = trial.total, self._metrics.counter_total(trial.admitted)
-                    trial.demand.note(max(0, trial.total - before))
-            except Exception:  # whatever it is, the next look must come
-                logger.exception("what dry limits see cannot be read")
+    async def turn(self) -> float:
+        """Look once at every limit; when the next look is, in seconds from now."""
+        for trial in self._trials.values():
+            before, trial.total = trial.total, self._metrics.counter_total(trial.admitted)
+            trial.demand.note(max(0, trial.total - before))
+        return LOOK_S

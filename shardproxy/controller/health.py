@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from shardproxy.config.schema import Config, HealthCheck
 from shardproxy.config.units import Address
 from shardproxy.control.background import background
+from shardproxy.controller.failures import Failures, forever
 from shardproxy.controller.probes import Probe, probe_of
 from shardproxy.controller.reasons import Reason
 from shardproxy.controller.standing import Standing
@@ -44,8 +45,9 @@ class Subject:
 class Health:
     """Keeps one checker running for every endpoint that is to be checked; only inside a running loop."""
 
-    def __init__(self, segment: Segment) -> None:
+    def __init__(self, segment: Segment, failures: Failures) -> None:
         self._decisions = Decisions(segment)
+        self._failures = failures
         self._turns = asyncio.Semaphore(MOST_AT_A_TIME)
         self._running: dict[Subject, asyncio.Task[None]] = {}
 
@@ -58,7 +60,7 @@ class Health:
         for subject in wanted:
             if subject not in self._running:
                 checker = Checker(subject, self._decisions, self._turns)
-                self._running[subject] = background(checker.run())
+                self._running[subject] = background(checker.run(self._failures))
 
     def stop(self) -> None:
         """Write nothing from now on; the decisions stand."""
@@ -73,7 +75,10 @@ class Health:
 
 
 class Checker:
-    """The checks of one endpoint, for as long as `run` is not cancelled."""
+    """The checks of one endpoint, one a `turn`.
+
+    A turn that fails is a fault of ours, or a shortage: it says nothing of the endpoint, and is no failed check.
+    """
 
     def __init__(self, subject: Subject, decisions: Decisions, turns: asyncio.Semaphore) -> None:
         self._subject = subject
@@ -83,25 +88,17 @@ class Checker:
         self._probe: Probe = probe_of(subject.check, subject.address)
         self.standing = _standing(subject, decisions)
 
-    async def run(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            async with self._turns:
-                begin = loop.time()
-                self._conclude(await self._ask())
-            await asyncio.sleep(max(0.0, begin + self._pause_s() - loop.time()))
+    async def run(self, failures: Failures) -> None:
+        await forever(f"the health check of {self._subject}", self.turn, failures, again_s=self._check.interval / 1e9)
 
-    async def _ask(self) -> Reason | None:
-        """None when the fault is our own: it says nothing of the endpoint."""
-        try:
-            return await self._probe.ask()
-        except Exception:  # whatever it is, the other endpoints and the next check must go on
-            logger.exception("%s cannot be checked", self._subject)
-            return None
+    async def turn(self) -> float:
+        """One check; when the next is due, in seconds from now."""
+        async with self._turns:
+            begin = time.monotonic()
+            self._conclude(await self._probe.ask())
+        return max(0.0, begin + self._pause_s() - time.monotonic())
 
-    def _conclude(self, reason: Reason | None) -> None:
-        if reason is None:
-            return
+    def _conclude(self, reason: Reason) -> None:
         is_news = self.standing.note(reason.is_good)
         if is_news or not self._is_published():
             self._publish(reason, is_news=is_news)

@@ -11,9 +11,11 @@ import asyncio
 import logging
 import os
 import time
+from typing import Protocol
 
 import uvloop
 
+from shardproxy.config.schema import Config
 from shardproxy.control.messages import Answer, Drain, Drained, Ready, Stop
 from shardproxy.control.periodic import PeriodicTimer
 from shardproxy.control.seat import ADMIN, Seat
@@ -23,6 +25,7 @@ from shardproxy.controller.admin.server import AdminServer
 from shardproxy.controller.discovery.changes import Changes
 from shardproxy.controller.discovery.watching import Discovery
 from shardproxy.controller.dry_runs import DryRuns
+from shardproxy.controller.failures import Failures
 from shardproxy.controller.health import Health
 from shardproxy.controller.orders import Orders
 from shardproxy.controller.outliers import Outliers
@@ -31,7 +34,10 @@ from shardproxy.controller.sync import SharedLimits
 from shardproxy.controller.view import View
 from shardproxy.controller.wishes import Wishes
 from shardproxy.observe import unraisable
+from shardproxy.shm import names
+from shardproxy.shm.metrics import Metrics
 from shardproxy.shm.rows import Kind, Rows, State
+from shardproxy.shm.slots import Slots
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +59,14 @@ async def _live(seat: Seat) -> None:
     await Controller(seat).run()
 
 
+class Manager(Protocol):
+    """What follows the configuration that is served, until it is stopped."""
+
+    def follow(self, config: Config, slots: Slots) -> None: ...
+
+    def stop(self) -> None: ...
+
+
 class Controller:
     """One controller process.  `run` ends when it has been told to leave; only inside a running loop."""
 
@@ -61,21 +75,22 @@ class Controller:
         self._loop = asyncio.get_running_loop()
         self._loop.set_exception_handler(unraisable.of_loop)
         self._rows = Rows(seat.segment)
-        view = View.of(seat)
+        segment, failures = seat.segment, failures_of(seat)
+        self._view = view = View.of(seat, failures)
         self._orders = Orders(seat, view)
-        self._health = Health(seat.segment)
-        self._outliers = Outliers(seat.segment)
-        self._adaptive = AdaptiveLimits(seat.segment)
-        self._rates = AdaptiveRates(seat.segment)
-        self._delays = Delays(seat.segment)
-        view.dry_runs = self._dry_runs = DryRuns(seat.segment)
-        self._shared = SharedLimits(seat.segment)
         changes = changes_of(view, self._orders.wishes)
-        view.discovery = self._discovery = Discovery(changes)
-        followers = [self._health.follow, self._outliers.follow, self._adaptive.follow, self._discovery.follow]
-        followers += [self._rates.follow, self._delays.follow, self._dry_runs.follow, self._shared.follow]
-        self._followers = followers
-        view.followers += followers
+        view.dry_runs, view.discovery = DryRuns(segment, failures), Discovery(changes, failures)
+        self._managers: dict[str, Manager] = {
+            "health checks": Health(segment, failures),
+            "outlier detection": Outliers(segment, failures),
+            "adaptive concurrency": AdaptiveLimits(segment, failures),
+            "discovery": view.discovery,
+            "adaptive rates": AdaptiveRates(segment, failures),
+            "hedging": Delays(segment, failures),
+            "dry runs": view.dry_runs,
+            "shared limits": SharedLimits(segment, failures),
+        }
+        view.followers = {name: manager.follow for name, manager in self._managers.items()}
         self._admin = AdminServer(view, self._orders.wishes, changes)
 
     async def run(self) -> None:
@@ -83,22 +98,15 @@ class Controller:
         PeriodicTimer(self._loop, BEAT_S, self._beat)
         self._beat()
         await self._admin.start(self._seat.listeners[ADMIN])
-        for follow in self._followers:
-            follow(self._seat.config, self._seat.slots)
+        self._view.lead()
         self._rows.set_state(self._seat.row, State.READY)
         self._orders.tell(Ready())
         logger.debug("%s serves", self._seat.name)
         await self._leave(await self._orders.last_word)
 
     async def _leave(self, word: Drain | Stop) -> None:
-        self._health.stop()
-        self._outliers.stop()
-        self._adaptive.stop()
-        self._rates.stop()
-        self._delays.stop()
-        self._dry_runs.stop()
-        self._shared.stop()
-        self._discovery.stop()
+        for manager in self._managers.values():
+            manager.stop()
         if self._orders.is_orphan:
             await self._see_the_workers_off()
         self._rows.set_state(self._seat.row, State.DRAINING)
@@ -121,6 +129,12 @@ class Controller:
         rows = self._rows
         used = [row for row in range(self._seat.segment.rows_used) if rows.state(row) is not State.GONE]
         return [rows.pid(row) for row in used if rows.kind(row) is Kind.WORKER]
+
+
+def failures_of(seat: Seat) -> Failures:
+    """Counted in the controller's own row."""
+    metrics, slot = Metrics(seat.segment, seat.row), seat.slots.counter(names.CONTROLLER_FAILURES)
+    return Failures(lambda: metrics.count(slot))
 
 
 def changes_of(view: View, wishes: Wishes) -> Changes:

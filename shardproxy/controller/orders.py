@@ -57,7 +57,7 @@ class Orders:
         channel = self._seat.channel
         try:
             while (message := channel.receive()) is not None:
-                self._obey(message, channel.take_descriptors())
+                self._try_to_obey(message, channel.take_descriptors())
         except PeerGone:
             self._loop.remove_reader(channel.fileno())
             logger.warning("the supervisor is gone; leaving")
@@ -65,6 +65,14 @@ class Orders:
             self._leave(
                 Drain(deadline_ns=time.monotonic_ns()), "the supervisor is gone, and did not say what came of it"
             )
+
+    def _try_to_obey(self, message: Message, descriptors: list[int]) -> None:
+        """A message that cannot be obeyed is not the last one."""
+        try:
+            self._obey(message, descriptors)
+        except Exception as error:
+            what = f"the supervisor's message {type(message).__name__}"
+            self._view.failures.note(what, error, "the next message is read as ever")
 
     def _obey(self, message: Message, descriptors: list[int]) -> None:
         match message:
@@ -89,13 +97,22 @@ class Orders:
 
     def _prepare(self, message: Prepare, descriptors: list[int]) -> None:
         try:
-            self._plan = Plan.read(descriptors[0], self._seat.segment.capacities)
-        except (UnreadablePlan, IndexError) as error:
+            self._plan = self._plan_in(descriptors)
+        except UnreadablePlan as error:
             self.tell(Refused(message.version, f"{self._seat.name}: {error}"))
+        except Exception as error:
+            self.tell(Refused(message.version, f"{self._seat.name}: {log.describe(error)}"))
+            raise
         else:
             self.tell(Prepared(message.version))
-        for fd in descriptors:
-            os.close(fd)
+        finally:
+            for fd in descriptors:
+                os.close(fd)
+
+    def _plan_in(self, descriptors: list[int]) -> Plan:
+        if not descriptors:
+            raise UnreadablePlan("the configuration has not arrived; has this process too few descriptors left?")
+        return Plan.read(descriptors[0], self._seat.segment.capacities)
 
     def _commit(self, plan: Plan) -> None:
         self._plan = None

@@ -10,11 +10,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from shardproxy.config.schema import Cluster, Config, OutlierDetection
 from shardproxy.control.background import background
 from shardproxy.controller.ejection import Sample, ejection_ns, may_eject, outliers
+from shardproxy.controller.failures import Failures, forever
 from shardproxy.controller.reasons import Reason, Why
 from shardproxy.shm import names
 from shardproxy.shm.decisions import EJECTED, Decisions
@@ -68,33 +70,40 @@ class Record:
 class Team:
     """The endpoints of one cluster, which are compared with each other."""
 
+    cluster: str
     rules: OutlierDetection
     subjects: tuple[Subject, ...]
 
 
 @dataclass
 class Watching:
-    """The looks at one team, one at the end of each interval; `records` outlive it."""
+    """The looks at one team, one at the end of each interval; `records` outlive it.
+
+    `clock` is CLOCK_MONOTONIC, in ns.
+    """
 
     team: Team
     metrics: Metrics
     decisions: Decisions
     words: Words
     records: dict[int, Record] = field(default_factory=dict)
+    clock: Callable[[], int] = time.monotonic_ns
+    next_ns: int = 0
 
-    async def run(self) -> None:
-        self._begin(time.monotonic_ns())
-        next_ns = time.monotonic_ns() + self.team.rules.interval
-        while True:
-            await asyncio.sleep(min(LOOK_AT_RUNS_S, max(0, next_ns - time.monotonic_ns()) / 1e9))
-            now_ns = time.monotonic_ns()
-            try:
-                self.look_at_runs(now_ns)
-                if now_ns >= next_ns:
-                    next_ns = now_ns + self.team.rules.interval
-                    self.look(now_ns)
-            except Exception:  # whatever it is, the next look must come
-                logger.exception("outliers cannot be looked for")
+    async def run(self, failures: Failures) -> None:
+        await forever(f"outlier detection in cluster {self.team.cluster}", self.turn, failures)
+
+    async def turn(self) -> float:
+        """Look at what is due; when the next look is, in seconds from now."""
+        now_ns = self.clock()
+        if not self.next_ns:
+            self.begin(now_ns)
+            self.next_ns = now_ns + self.team.rules.interval
+        self.look_at_runs(now_ns)
+        if now_ns >= self.next_ns:
+            self.next_ns = now_ns + self.team.rules.interval
+            self.look(now_ns)
+        return min(LOOK_AT_RUNS_S, max(0, self.next_ns - self.clock()) / 1e9)
 
     def look(self, now_ns: int) -> None:
         """End one interval: let back in whose time is over, then eject."""
@@ -119,7 +128,7 @@ class Watching:
                     self._eject(subject, Reason(run.why, length), now_ns)
                     self.words.store(run.word, 0)
 
-    def _begin(self, now_ns: int) -> None:
+    def begin(self, now_ns: int) -> None:
         """Whoever the predecessor has ejected serves the rest of its first ejection."""
         for subject in self.team.subjects:
             is_new = subject.slot not in self.records
@@ -172,7 +181,8 @@ class Watching:
 class Outliers:
     """Keeps watching the clusters that want it; only inside a running loop."""
 
-    def __init__(self, segment: Segment) -> None:
+    def __init__(self, segment: Segment, failures: Failures) -> None:
+        self._failures = failures
         self._metrics = Metrics(segment, READER)
         self._decisions = Decisions(segment)
         self._words = Words(segment)
@@ -189,7 +199,7 @@ class Outliers:
         for each in wanted:
             if each not in self._running:
                 watching = Watching(each, self._metrics, self._decisions, self._words, self._records)
-                self._running[each] = background(watching.run())
+                self._running[each] = background(watching.run(self._failures))
 
     def stop(self) -> None:
         """Write nothing from now on; the decisions stand."""
@@ -212,9 +222,10 @@ class Outliers:
 
 def team(cluster: Cluster, slots: Slots) -> Team:
     """Everything that is watched in a cluster that has `outlier_detection`."""
-    assert cluster.outlier_detection is not None
+    rules = cluster.outlier_detection
+    assert rules is not None
     keys = [(cluster.name, str(endpoint.address)) for endpoint in cluster.endpoints]
-    return Team(cluster.outlier_detection, tuple(_subject(*key, slots, cluster.outlier_detection) for key in keys))
+    return Team(cluster.name, rules, tuple(_subject(*key, slots, rules) for key in keys))
 
 
 def _subject(cluster: str, address: str, slots: Slots, rules: OutlierDetection) -> Subject:

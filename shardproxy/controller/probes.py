@@ -12,6 +12,7 @@ from yarl import URL
 from shardproxy.config.forms import status_range
 from shardproxy.config.schema import HealthCheck
 from shardproxy.config.units import Address
+from shardproxy.controller.failures import is_shortage
 from shardproxy.controller.reasons import Reason, Why
 
 MOST_BODY_BYTES = 64 << 10
@@ -21,7 +22,7 @@ GOOD = Reason(Why.GOOD)
 
 
 class Probe(Protocol):
-    """Raises nothing but what cancels it; gives up after the check's timeout."""
+    """Gives up after the check's timeout. Raises `OSError` where it is this machine that is short of something."""
 
     async def ask(self) -> Reason:
         """`GOOD`, or what is wrong."""
@@ -47,8 +48,8 @@ class TcpProbe:
                 _, writer = await self._connect()
         except TimeoutError:
             return Reason(Why.TIMEOUT)
-        except OSError:
-            return Reason(Why.REFUSED)
+        except OSError as error:
+            return _unless_ours(error, Why.REFUSED)
         writer.close()
         with suppress(OSError):
             await writer.wait_closed()
@@ -79,10 +80,10 @@ class HttpProbe:
                 return await self._answer_of(session)
         except TimeoutError:
             return Reason(Why.TIMEOUT)
-        except (aiohttp.ClientConnectorError, ConnectionRefusedError):
-            return Reason(Why.REFUSED)
-        except (aiohttp.ClientError, OSError, ValueError):
-            return Reason(Why.BROKEN)
+        except (aiohttp.ClientConnectorError, ConnectionRefusedError) as error:
+            return _unless_ours(error, Why.REFUSED)
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            return _unless_ours(error, Why.BROKEN)
 
     def _session(self) -> aiohttp.ClientSession:
         connector: aiohttp.BaseConnector
@@ -101,6 +102,13 @@ class HttpProbe:
             if self._body is not None and self._body not in await _beginning(answer.content):
                 return Reason(Why.BODY)
             return GOOD
+
+
+def _unless_ours(error: Exception, why: Why) -> Reason:
+    """What `error` says of the endpoint, if anything; else it is raised again."""
+    if is_shortage(error):
+        raise error
+    return Reason(why)
 
 
 async def _beginning(content: aiohttp.StreamReader) -> bytes:

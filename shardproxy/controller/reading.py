@@ -106,6 +106,7 @@ class Reading:
             client_aborts=count(names.CLIENT_ABORTS),
             stray_callbacks=count(names.STRAY_CALLBACKS),
             access_log_dropped=count(names.ACCESS_LOG_DROPPED),
+            controller_failures=count(names.CONTROLLER_FAILURES),
             faults={kind: count(names.fault(kind)) for kind in FAULT_KINDS},
             unraisable=sum(count(names.unraisable(process.name.lower())) for process in Kind),
             listeners={listener.name: self._listener(listener) for listener in config.listeners},

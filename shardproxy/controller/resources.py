@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import psutil
 
 FRESH_S = 1.0
+KEPT_S = 60.0
 _START_FIELD = 19  # of /proc/PID/stat (proc(5) has it as the 22nd), counted from the one behind the name in brackets
 
 
@@ -21,17 +23,18 @@ class Usage(NamedTuple):
 
 
 class Resources:
-    """Memory and CPU time, asked for once a second at most; forgets those that were not asked for in the meantime."""
+    """Memory and CPU time, asked for once a second at most; forgets what nobody has asked for in a minute."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._found: dict[int, tuple[float, Usage]] = {}
 
     def of(self, pid: int) -> Usage:
-        now = time.monotonic()
-        found_at, usage = self._found.get(pid, (-FRESH_S, Usage(0, 0.0)))
+        now = self._clock()
+        found_at, usage = self._found.get(pid, (now - FRESH_S, Usage(0, 0.0)))
         if now - found_at < FRESH_S:
             return usage
-        self._found = {each: found for each, found in self._found.items() if now - found[0] < 60 * FRESH_S}
+        self._found = {each: found for each, found in self._found.items() if now - found[0] < KEPT_S}
         self._found[pid] = now, _ask(pid)
         return self._found[pid][1]
 
@@ -42,7 +45,7 @@ def _ask(pid: int) -> Usage:
         with process.oneshot():
             times = process.cpu_times()
             return Usage(process.memory_info().rss, round(times.user + times.system, 2))
-    except psutil.Error:
+    except (psutil.Error, OSError):  # gone; or no descriptor is left to look with
         return Usage(0, 0.0)
 
 

@@ -6,12 +6,12 @@ What was seen fades (a twentieth each second), so that the figure is that of the
 from __future__ import annotations
 
 import asyncio
-import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from shardproxy.config.routes import hedged_clusters
 from shardproxy.config.schema import Config
 from shardproxy.control.background import background
+from shardproxy.controller.failures import Failures, forever
 from shardproxy.controller.watching import Places, Watch, places_of
 from shardproxy.shm import names
 from shardproxy.shm.metrics import quantile
@@ -23,13 +23,12 @@ INTERVAL_S = 1.0
 KEPT = 0.95  # of what was seen, with each look
 ENOUGH = 100  # responses; fewer say little about the slowest five of a hundred
 
-logger = logging.getLogger(__name__)
-
 
 @dataclass(frozen=True)
 class Subject:
     """One cluster, where its numbers are, and the word of what so many percent of its responses took."""
 
+    cluster: str
     percentile: int
     word: int
     places: Places
@@ -51,11 +50,33 @@ class Slowness:
         return round(quantile([round(count) for count in self._counts], share)) if sum(self._counts) >= ENOUGH else 0
 
 
+@dataclass
+class Looking:
+    """The looks at one cluster."""
+
+    subject: Subject
+    words: Words
+    watch: Watch
+    slowness: Slowness = field(default_factory=Slowness)
+
+    async def run(self, failures: Failures) -> None:
+        what = f"the hedging delay of cluster {self.subject.cluster}"
+        await forever(what, self.turn, failures, after_s=INTERVAL_S, again_s=INTERVAL_S)
+
+    async def turn(self) -> float:
+        """Look once, and publish what was found; when the next look is, in seconds from now."""
+        self.slowness.note(self.watch.take().counts)
+        found = self.slowness.quantile_ns(self.subject.percentile / 100)
+        if found:
+            self.words.store(self.subject.word, found)
+        return INTERVAL_S
+
+
 class Delays:
     """Keeps what the routes of a configuration hedge after; only inside a running loop."""
 
-    def __init__(self, segment: Segment) -> None:
-        self._segment, self._words = segment, Words(segment)
+    def __init__(self, segment: Segment, failures: Failures) -> None:
+        self._segment, self._words, self._failures = segment, Words(segment), failures
         self._running: dict[Subject, asyncio.Task[None]] = {}
 
     def follow(self, config: Config, slots: Slots) -> None:
@@ -64,7 +85,8 @@ class Delays:
             self._running.pop(former).cancel()
         for subject in wanted:
             if subject not in self._running:
-                self._running[subject] = background(self._look(subject))
+                looking = Looking(subject, self._words, Watch(self._segment, subject.places))
+                self._running[subject] = background(looking.run(self._failures))
 
     def stop(self) -> None:
         """Write nothing from now on."""
@@ -72,23 +94,11 @@ class Delays:
             task.cancel()
         self._running.clear()
 
-    async def _look(self, subject: Subject) -> None:
-        watch, slowness = Watch(self._segment, subject.places), Slowness()
-        while True:
-            await asyncio.sleep(INTERVAL_S)
-            try:
-                slowness.note(watch.take().counts)
-                found = slowness.quantile_ns(subject.percentile / 100)
-                if found:
-                    self._words.store(subject.word, found)
-            except Exception:  # whatever it is, the next look must come
-                logger.exception("the slow responses of a cluster cannot be found out")
-
 
 def subjects_of(config: Config, slots: Slots) -> list[Subject]:
     """Each once, however many routes hedge after it."""
-    clusters = {cluster.name: cluster for cluster in config.clusters}
+    places = {cluster.name: places_of(cluster, slots) for cluster in config.clusters}
     return [
-        Subject(percentile, slots.word(names.cluster_slowness(name, percentile)), places_of(clusters[name], slots))
+        Subject(name, percentile, slots.word(names.cluster_slowness(name, percentile)), places[name])
         for name, percentile in hedged_clusters(route for listener in config.listeners for route in listener.routes)
     ]

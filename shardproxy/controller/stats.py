@@ -280,6 +280,8 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
     """Clients that left before their response was complete."""
     access_log_dropped: int
     """Lines of access logs that were left out, since their file did not take them in time."""
+    controller_failures: int = 0
+    """What went wrong inside the controller, by a fault of its own or for want of descriptors, ports or memory."""
     faults: dict[str, int]
     """Exchanges that ended with a fault, by kind."""
     unraisable: int = 0

@@ -13,6 +13,7 @@ import hashlib
 import logging
 import random
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ from shardproxy.config.limits import RateLimit, burst_of
 from shardproxy.config.schema import Config
 from shardproxy.config.stores import Store
 from shardproxy.control.background import background
+from shardproxy.controller.failures import Failures, forever
 from shardproxy.limits.leasing import Demand
 from shardproxy.shm import names
 from shardproxy.shm.buckets import Bucket, Buckets
@@ -60,7 +62,10 @@ class Subject:
 
 @dataclass
 class Syncing:
-    """Leases tokens of one limit. Its cost: 40 trips a second, 10 while nobody asks, with 0.4 ms of CPU each."""
+    """Leases tokens of one limit. Its cost: 40 trips a second, 10 while nobody asks, with 0.4 ms of CPU each.
+
+    `clock` is CLOCK_MONOTONIC, in ns.
+    """
 
     subject: Subject
     store: RedisStore
@@ -72,35 +77,42 @@ class Syncing:
     sent_ns: int = 0
     is_known: bool = False  # that it is shared, or that it is not: what the log has said last
     is_missed: bool = False
+    is_open: bool = False
+    clock: Callable[[], int] = time.monotonic_ns
 
-    async def run(self) -> None:
-        from shardproxy.controller.redis_store import StoreLost
-
+    def __post_init__(self) -> None:
         self.asked = self.metrics.counter_total(self.subject.asked)
+
+    async def run(self, failures: Failures) -> None:
         try:
-            while True:
-                try:
-                    await self._sync()
-                except StoreLost as lost:
-                    self._mourn(str(lost))
-                except Exception:  # whatever it is, the limit must come back
-                    logger.exception("the rate limit %s cannot be shared", self.subject.name)
-                await asyncio.sleep(AGAIN_S)
+            await forever(f"the sharing of rate limit {self.subject.name}", self.turn, failures, again_s=AGAIN_S)
         finally:
             await self.store.close()
 
-    async def _sync(self) -> None:
-        await self.store.open()
-        self.sent_ns = 0
-        while True:
-            if self._is_due():
-                await self._trip()
-                self._rejoice()
-            await asyncio.sleep(TRIP_EVERY_S * random.uniform(1 - JITTER, 1 + JITTER))
+    async def turn(self) -> float:
+        """A trip to the store, if one is due; when to look again, in seconds from now."""
+        from shardproxy.controller.redis_store import StoreLost
+
+        is_open, self.is_open = self.is_open, False  # whatever happens now, the store is opened anew
+        try:
+            await self._sync(is_open)
+        except StoreLost as lost:
+            self._mourn(str(lost))
+            return AGAIN_S
+        self.is_open = True
+        return TRIP_EVERY_S * random.uniform(1 - JITTER, 1 + JITTER)
+
+    async def _sync(self, is_open: bool) -> None:
+        if not is_open:
+            await self.store.open()
+            self.sent_ns = 0
+        if self._is_due():
+            await self._trip()
+            self._rejoice()
 
     def _is_due(self) -> bool:
         is_asked = self.metrics.counter_total(self.subject.asked) != self.asked
-        return is_asked or time.monotonic_ns() - self.sent_ns >= IDLE_NS
+        return is_asked or self.clock() - self.sent_ns >= IDLE_NS
 
     async def _trip(self) -> None:
         """What is at hand beyond what is wanted is taken from the workers before it is given back to the others."""
@@ -112,7 +124,7 @@ class Syncing:
         wanted = self.demand.wanted(subject.burst)
         kept = min(held, max(wanted, self._spare()))
         self.words.add(subject.lease, kept - held)
-        self.sent_ns = sent_ns = time.monotonic_ns()
+        self.sent_ns = sent_ns = self.clock()
         grant = await self.store.lease(subject.name, held - self._owed(sent_ns), wanted, subject.rate, subject.burst)
         self.words.add(subject.lease, grant.tokens - kept)
         self.words.store(subject.machines, grant.machines)
@@ -139,7 +151,7 @@ class Syncing:
     def _mourn(self, why: str) -> None:
         """Once, and not for a store that comes back in time."""
         subject = self.subject
-        if not self.is_missed and time.monotonic_ns() >= self.words.load(subject.until):
+        if not self.is_missed and self.clock() >= self.words.load(subject.until):
             self.is_known = self.is_missed = True
             what = (subject.name, subject.on_failure, subject.store, why)
             logger.warning("the rate limit %s is %s now, since %s does not answer: %s", *what)
@@ -153,7 +165,8 @@ class Syncing:
 class SharedLimits:
     """Keeps the limits that have a store; only inside a running loop."""
 
-    def __init__(self, segment: Segment) -> None:
+    def __init__(self, segment: Segment, failures: Failures) -> None:
+        self._failures = failures
         self._words, self._metrics, self._buckets = Words(segment), Metrics(segment, READER), Buckets(segment)
         # What the segment's secret is must stay here; a digest of it is this machine's name for as long as it runs.
         self._machine = hashlib.blake2b(segment.secret, digest_size=8).hexdigest()
@@ -166,7 +179,7 @@ class SharedLimits:
             self._running.pop(former).cancel()
         for subject in wanted:
             if subject not in self._running:
-                self._running[subject] = background(self._syncing(subject).run())
+                self._running[subject] = background(self._syncing(subject).run(self._failures))
 
     def _syncing(self, subject: Subject) -> Syncing:
         from shardproxy.controller.redis_store import RedisStore  # an extra, which only those have who need it

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from msgspec.structs import replace
 
@@ -14,6 +15,7 @@ from shardproxy.control.plan import Plan
 from shardproxy.control.seat import Seat
 from shardproxy.controller.discovery.watching import Discovery
 from shardproxy.controller.dry_runs import DryRuns
+from shardproxy.controller.failures import Failures
 from shardproxy.controller.readiness import why_not_ready
 from shardproxy.controller.reading import read
 from shardproxy.controller.resources import Resources
@@ -22,6 +24,8 @@ from shardproxy.shm.gauges import Gauges
 from shardproxy.shm.held import Held
 from shardproxy.shm.segment import Segment
 from shardproxy.shm.slots import Slots
+
+Follower: TypeAlias = Callable[[Config, Slots], None]
 
 
 @dataclass
@@ -33,7 +37,8 @@ class View:
     slots: Slots
     version: int
     resources: Resources
-    followers: list[Callable[[Config, Slots], None]] = field(default_factory=list)
+    failures: Failures = field(default_factory=Failures)
+    followers: dict[str, Follower] = field(default_factory=dict)
     discovery: Discovery | None = None
     dry_runs: DryRuns | None = None
     held: Held | None = None
@@ -41,18 +46,26 @@ class View:
     _news_ns: int = 0
 
     @classmethod
-    def of(cls, seat: Seat) -> View:
-        view = cls(seat.segment, seat.config, seat.slots, seat.version, Resources())
+    def of(cls, seat: Seat, failures: Failures) -> View:
+        view = cls(seat.segment, seat.config, seat.slots, seat.version, Resources(), failures)
         view.held = Held(Gauges(seat.segment, seat.row), seat.slots, seat.version)
         return view
 
     def serve(self, plan: Plan) -> None:
         """Another configuration is being served."""
         self.config, self.slots, self.version = plan.config, plan.slots, plan.version
-        for follow in self.followers:
-            follow(self.config, self.slots)
+        self.lead()
         if self.held is not None:
             self.held = self.held.of(plan.version, plan.slots)
+
+    def lead(self) -> None:
+        """Tell each of the followers what is served; one that fails does not keep the others from following."""
+        for name, follow in self.followers.items():
+            try:
+                follow(self.config, self.slots)
+            except Exception as error:
+                what = f"the taking over of configuration {self.version} by {name}"
+                self.failures.note(what, error, "the next reload tries it again")
 
     def note(self, news: Answer) -> None:
         """What an operation has come to, whoever asked for it."""

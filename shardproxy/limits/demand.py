@@ -36,7 +36,8 @@ class Demand:
 
     def _highest_mean(self) -> float:
         changes = map(sub, islice(self._counts, WINDOW, None), self._counts)  # who enters the window, who leaves it
-        return max(accumulate(changes, initial=sum(islice(self._counts, WINDOW)))) / (WINDOW * LOOK_S)
+        highest: int = max(accumulate(changes, initial=sum(islice(self._counts, WINDOW))))
+        return highest / (WINDOW * LOOK_S)
 
     def _largest_debt(self, rate: float) -> float:
         """As if all requests of a look came at once, at its end, and tokens as they do."""

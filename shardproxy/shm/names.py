@@ -18,6 +18,7 @@ BYTES_IN = "bytes_in"  # counters: bytes from and to clients
 BYTES_OUT = "bytes_out"
 REQUEST_TIME = "request_time"  # histogram, ns: first byte of the head to last byte of the response
 ACCESS_LOG_DROPPED = "access_log_dropped"  # counter: lines left out, since their file did not take them in time
+CONTROLLER_FAILURES = "controller_failures"  # counter: what went wrong inside the controller, which then went on
 CLIENT_ABORTS = "client_aborts"  # counter: clients that left before their response was complete
 STRAY_CALLBACKS = "stray_callbacks"  # counter: events of connections that had been given up, which were ignored
 

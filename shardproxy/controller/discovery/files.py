@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from shardproxy.config.errors import ConfigErrors
+from shardproxy.config.errors import ConfigErrors, Unreadable
 from shardproxy.config.load import endpoints_in
 from shardproxy.controller.discovery.changes import Changes, Endpoints
 from shardproxy.controller.discovery.source import NotFound, Source
@@ -47,13 +47,18 @@ class EndpointsFile(Source):
             if self._trouble:
                 raise NotFound(self._trouble)
             return None
-        self._seen = mark
+        return self._read(mark)
+
+    def _read(self, mark: Mark) -> Endpoints:
+        self._seen, self._trouble = None, ""
         try:
             found = endpoints_in(self.name)
+        except Unreadable as errors:
+            raise NotFound(str(errors)) from None
         except ConfigErrors as errors:
-            self._trouble = str(errors)
+            self._seen, self._trouble = mark, str(errors)
             raise NotFound(self._trouble) from None
-        self._trouble = ""
+        self._seen = mark
         return found
 
 

@@ -13,11 +13,9 @@ import time
 from msgspec.structs import replace
 
 from shardproxy.controller.discovery.changes import Changes, Endpoints, Refused
+from shardproxy.controller.failures import AGAIN_S, Failures, forever
 from shardproxy.controller.stats import SourceStats
 from shardproxy.controller.wishes import NotNow
-
-# After a change that could not be handed on, since the supervisor was busy or gone.
-AGAIN_S = 1.0
 
 logger = logging.getLogger(__name__)
 
@@ -53,17 +51,25 @@ class Source:
     def ask_in_full(self) -> None:
         """What was found could not be handed on: the next `ask` must find it again."""
 
-    async def run(self) -> None:
-        while True:
-            pause_s = await self._turn()
+    async def run(self, failures: Failures) -> None:
+        await forever(f"the source {self.name} of cluster {self.cluster}", self.turn, failures)
+
+    async def turn(self) -> float:
+        """Ask once, and hand on what is found; when to ask again, in seconds from now."""
+        try:
+            return await self._ask_and_hand_on()
+        except Exception:
+            self._problem = "there was a fault of ours, which is in the log"
+            self.ask_in_full()
+            raise
+        finally:
             self.is_asked.set()
-            await asyncio.sleep(pause_s)
 
     def stats(self) -> SourceStats:
         age_s = round((time.monotonic_ns() - self._answered_ns) / 1e9, 3) if self._answered_ns else None
         return SourceStats(source=self.name, is_good=not self._problem, problem=self._problem, answer_age_s=age_s)
 
-    async def _turn(self) -> float:
+    async def _ask_and_hand_on(self) -> float:
         try:
             found = await self.ask()
             if found is not None:
@@ -75,10 +81,7 @@ class Source:
         except (NotNow, TimeoutError) as problem:
             self._note(str(problem) or "the supervisor does not answer")
             self.ask_in_full()
-            return AGAIN_S
-        except Exception:  # whatever it is, the other sources and the next turn must go on
-            logger.exception("cluster %s: %s cannot be asked", self.cluster, self.name)
-            return AGAIN_S
+            return AGAIN_S  # the supervisor was busy, or is gone
         return self.pause_s()
 
     async def _hand_on(self, found: Endpoints) -> None:

@@ -10,6 +10,7 @@ from shardproxy.controller.discovery.changes import Changes
 from shardproxy.controller.discovery.dns import DnsName
 from shardproxy.controller.discovery.files import EndpointsFile
 from shardproxy.controller.discovery.source import Source
+from shardproxy.controller.failures import Failures
 from shardproxy.controller.stats import SourceStats
 from shardproxy.shm.slots import Slots
 
@@ -22,8 +23,9 @@ Key = tuple[str, str | Dns]
 class Discovery:
     """Keeps one source running for each cluster that has one; only inside a running loop."""
 
-    def __init__(self, changes: Changes) -> None:
+    def __init__(self, changes: Changes, failures: Failures) -> None:
         self._changes = changes
+        self._failures = failures
         self._running: dict[Key, tuple[Source, asyncio.Task[None]]] = {}
         self._give_up_s = asyncio.get_running_loop().time() + PATIENCE_S
 
@@ -35,7 +37,7 @@ class Discovery:
         for key in wanted:
             if key not in self._running:
                 source = self._source(*key)
-                self._running[key] = source, background(source.run())
+                self._running[key] = source, background(source.run(self._failures))
 
     def stop(self) -> None:
         """Change nothing from now on."""

@@ -10,6 +10,7 @@ import pytest
 
 from shardproxy.config.schema import Cluster, Config, Endpoint, HealthCheck
 from shardproxy.config.units import parse_address
+from shardproxy.controller.failures import Failures
 from shardproxy.controller.health import Health
 from shardproxy.controller.reasons import Reason, Why
 from shardproxy.shm import names
@@ -31,7 +32,7 @@ class Ward:
         self.slots = Slots(segment.capacities)
         assign(self.config, self.slots)
         self.cells = Decisions(segment)
-        self.health = Health(segment)
+        self.health = Health(segment, Failures())
 
     @staticmethod
     def with_endpoints(config: Config, *addresses: str, check: HealthCheck | None = CHECK) -> Config:
@@ -196,7 +197,7 @@ def test_a_fault_of_ours_says_nothing_of_the_endpoint(
 
     async def story() -> None:
         ward.follow()
-        await until(lambda: caplog.text.count("cannot be checked") >= 2)
+        await until(lambda: caplog.text.count("health check of cluster app, endpoint 127.0.0.1:9 failed") >= 1)
         ward.health.stop()
 
     run(story)

@@ -10,6 +10,7 @@ import pytest
 
 from shardproxy.config.schema import Cluster, Config, Endpoint, OutlierDetection
 from shardproxy.config.units import Address
+from shardproxy.controller.failures import Failures
 from shardproxy.controller.outliers import Outliers, Team, Watching, team
 from shardproxy.controller.reasons import Reason, Why
 from shardproxy.shm.decisions import CHECKED, EJECTED, FAILED_CHECK, Decisions
@@ -37,7 +38,7 @@ class Game:
         self.team: Team = team(self.cluster, self.slots)
         self.watching = Watching(self.team, Metrics(segment, 0), self.cells, Words(segment))
         self.now_ns = time.monotonic_ns()
-        self.watching._begin(self.now_ns)
+        self.watching.begin(self.now_ns)
 
     def slot(self, index: int) -> int:
         return self.team.subjects[index].slot
@@ -134,7 +135,7 @@ def test_what_is_not_watched_any_more_is_let_in(segment: Segment, config: Config
     assert game.out() == {2}
 
     async def story() -> None:
-        watcher = Outliers(segment)
+        watcher = Outliers(segment, Failures())
         watcher.follow(game.config, game.slots)
         assert game.out() == {2}
         unwatched = msgspec.structs.replace(game.cluster, outlier_detection=None)
@@ -184,7 +185,7 @@ def test_a_run_nobody_looks_at_any_more_is_forgotten(segment: Segment, config: C
     game.watching.words.add(word, 3)
 
     async def story() -> None:
-        watcher = Outliers(segment)
+        watcher = Outliers(segment, Failures())
         watcher.follow(game.config, game.slots)
         watcher.follow(msgspec.structs.replace(config, clusters=()), game.slots)
         watcher.stop()

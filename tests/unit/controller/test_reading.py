@@ -14,7 +14,6 @@ from shardproxy.controller.stats import Stats, StoreStats
 from shardproxy.shm import names
 from shardproxy.shm.buckets import Bucket, Buckets
 from shardproxy.shm.decisions import CHECKED, EJECTED, FAILED_CHECK, Decisions
-from shardproxy.shm.gauges import Gauges
 from shardproxy.shm.layout import Capacities
 from shardproxy.shm.metrics import Metrics
 from shardproxy.shm.rows import Kind, Rows, State
@@ -22,30 +21,10 @@ from shardproxy.shm.segment import Segment
 from shardproxy.shm.slots import Slots
 from shardproxy.shm.words import Words
 from shardproxy.supervisor.catalog import assign
+from tests.unit.controller.counting import Worker
 
 FIRST, SECOND = ("app", "127.0.0.1:9001"), ("app", "127.0.0.1:9002")
 MS = 10**6
-
-
-class Worker:
-    """Counts in its row what a worker would."""
-
-    def __init__(self, segment: Segment, slots: Slots, row: int) -> None:
-        self.row = row
-        self._slots = slots
-        self._gauges = Gauges(segment, row)
-        self._metrics = Metrics(segment, row)
-        Rows(segment).claim(row, 1000 + row, 1, Kind.WORKER)
-        Rows(segment).set_state(row, State.READY)
-
-    def add(self, name: str, delta: int) -> None:
-        self._gauges.add(self._slots.gauge(name), delta)
-
-    def count(self, name: str, n: int = 1) -> None:
-        self._metrics.count(self._slots.counter(name), n)
-
-    def observe(self, name: str, ns: int) -> None:
-        self._metrics.observe_ns(self._slots.histogram(name), ns)
 
 
 @pytest.fixture

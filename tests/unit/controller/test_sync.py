@@ -32,6 +32,7 @@ from tests.redis_server import RedisServer, needs_redis, redis_server
 if needs_redis.args[0]:
     pytest.skip(needs_redis.kwargs["reason"], allow_module_level=True)
 
+from shardproxy.controller.failures import Failures
 from shardproxy.controller.redis_store import RedisStore, StoreLost
 from shardproxy.controller.sync import SharedLimits, subject_of
 
@@ -62,7 +63,7 @@ class Machine:
         admitted = self.slots.counter(names.rate_limit_admitted(limit.name))
         refused = self.slots.counter(names.rate_limit_refused(limit.name))
         self.worker = rates.RateLimits([rates.RateLimit(bucket, admitted, refused, lease=lease)], metrics)
-        self.shared = SharedLimits(self.segment)
+        self.shared = SharedLimits(self.segment, Failures())
 
     @property
     def leased(self) -> int:

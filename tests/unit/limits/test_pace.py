@@ -96,7 +96,7 @@ def test_without_a_latency_only_failures_tell() -> None:
 
 def test_looks_that_are_taken_together_weigh_what_they_saw() -> None:
     both = RateLook(1.0, 4, 4, 3e6, failed=0.0).and_then(RateLook(2.0, 7, 6, 1e6, failed=0.5))
-    assert both == RateLook(3.0, 11, 10, 3e6, failed=pytest.approx(0.3))
+    assert both == RateLook(3.0, 11, 10, 3e6, failed=0.3)
     alone = RateLook(0.5, 1, 1, 2e6, failed=1.0)
     assert NOTHING.and_then(alone) == alone
 
