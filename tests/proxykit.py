@@ -154,8 +154,8 @@ def scripted_origin(handler: Handler, unix: Path | None = None) -> Iterator[str]
 
     async def stop() -> None:
         server.close()
-        await asyncio.sleep(0)  # a task that is cancelled before it has begun does not close what it was given
         while tasks := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.sleep(0)  # a task that is cancelled before it has begun does not close what it was given
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)

@@ -77,17 +77,16 @@ class Lookup:
         self._resolver.timeout = min(1.0, self._timeout_s)
         self.ttl_s = float("inf")
 
-    async def addresses(self, name: str, port: int, weight: int = 1, level: int = 0) -> list[Endpoint]:
+    async def addresses(self, name: str, port: int, weight: int = 1, priority: int = 0) -> list[Endpoint]:
         """Both kinds at once; one of them may be missing."""
         found = await asyncio.gather(self._records(name, "A"), self._records(name, "AAAA"))
         hosts = [str(record.address) for records in found for record in records]
-        return [endpoint(Address(host, port), weight, level) for host in hosts]
+        return [Endpoint(address=Address(host, port), weight=weight, priority=priority) for host in hosts]
 
     async def services(self, name: str) -> list[Endpoint]:
-        """The targets of SRV records; without priorities in the schema only the first ones are used (RFC 2782)."""
-        records = [each for each in await self._records(name, "SRV") if str(each.target) != "."][:MOST_TARGETS]
-        levels = sorted({each.priority for each in records})
-        used = [each for each in records if HAS_PRIORITY or each.priority == levels[0]]
+        """The targets of SRV records; their priorities (RFC 2782) become those of endpoints, counted from 0."""
+        used = [each for each in await self._records(name, "SRV") if str(each.target) != "."][:MOST_TARGETS]
+        levels = sorted({each.priority for each in used})
         weighed = any(each.weight for each in used)
         found = await asyncio.gather(
             *(
@@ -109,14 +108,6 @@ class Lookup:
             return ()
         self.ttl_s = min(self.ttl_s, answer.chaining_result.minimum_ttl)
         return list(answer.rrset)
-
-
-HAS_PRIORITY = "priority" in Endpoint.__struct_fields__
-
-
-def endpoint(address: Address, weight: int, level: int) -> Endpoint:
-    extra: dict[str, Any] = {"priority": level} if HAS_PRIORITY else {}
-    return Endpoint(address=address, weight=weight, **extra)
 
 
 def _sentence(error: Exception) -> str:
