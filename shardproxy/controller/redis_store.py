@@ -113,13 +113,13 @@ class RedisStore:
         arguments = (self._machine, held, wanted, repr(1e6 / rate), burst)
         try:
             async with asyncio.timeout(TRIP_S):
-                given, left, machines = await self._client.evalsha(
-                    self._script, 3, key, f"{key}:machines", f"{key}:interval", *map(str, arguments)
-                )
+                keys = (key, f"{key}:machines", f"{key}:interval")
+                answer = await self._client.evalsha(self._script, len(keys), *keys, *map(str, arguments))
+            tokens, left, machines = map(int, answer)
         except (RedisError, OSError, ValueError, TypeError) as error:
             await self.close()
             raise StoreLost("it was restarted" if isinstance(error, NoScriptError) else sentence(error)) from None
-        return Grant(int(given), int(left), int(machines))
+        return Grant(tokens, left, machines)
 
     async def close(self) -> None:
         client, self._client = self._client, None

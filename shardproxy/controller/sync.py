@@ -15,7 +15,7 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from shardproxy.config.limits import RateLimit, burst_of
 from shardproxy.config.schema import Config
@@ -31,7 +31,7 @@ from shardproxy.shm.slots import Slots
 from shardproxy.shm.words import Words
 
 if TYPE_CHECKING:
-    from shardproxy.controller.redis_store import RedisStore
+    from shardproxy.controller.redis_store import Grant
 
 READER = 0  # totals are read, nothing is counted
 TRIP_EVERY_S = 0.025
@@ -60,6 +60,16 @@ class Subject:
     bucket: int
 
 
+class TokenStore(Protocol):
+    """See `redis_store.RedisStore`."""
+
+    async def open(self) -> None: ...
+
+    async def lease(self, limit: str, held: int, wanted: int, rate: float, burst: int) -> Grant: ...
+
+    async def close(self) -> None: ...
+
+
 @dataclass
 class Syncing:
     """Leases tokens of one limit. Its cost: 40 trips a second, 10 while nobody asks, with 0.4 ms of CPU each.
@@ -68,7 +78,7 @@ class Syncing:
     """
 
     subject: Subject
-    store: RedisStore
+    store: TokenStore
     words: Words
     metrics: Metrics
     bucket: Bucket
