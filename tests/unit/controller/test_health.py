@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import time
 from collections.abc import Awaitable, Callable
 
 import msgspec
@@ -11,7 +13,8 @@ import pytest
 from shardproxy.config.schema import Cluster, Config, Endpoint, HealthCheck
 from shardproxy.config.units import parse_address
 from shardproxy.controller.failures import Failures
-from shardproxy.controller.health import Health
+from shardproxy.controller.health import MOST_AT_A_TIME, Checker, Health, subjects
+from shardproxy.controller.probes import GOOD
 from shardproxy.controller.reasons import Reason, Why
 from shardproxy.shm import names
 from shardproxy.shm.decisions import CHECKED, FAILED_CHECK, Decisions
@@ -19,6 +22,7 @@ from shardproxy.shm.segment import Segment
 from shardproxy.shm.slots import Slots
 from shardproxy.supervisor.catalog import assign
 from tests.patient import Patient, patient
+from tests.unit.controller.shortage import no_descriptors_left
 
 MS = 10**6
 CHECK = HealthCheck(path="/healthz", interval=10 * MS, timeout=500 * MS, unhealthy=2, healthy=2)
@@ -32,7 +36,8 @@ class Ward:
         self.slots = Slots(segment.capacities)
         assign(self.config, self.slots)
         self.cells = Decisions(segment)
-        self.health = Health(segment, Failures())
+        self.failed: list[None] = []
+        self.health = Health(segment, Failures(lambda: self.failed.append(None)))
 
     @staticmethod
     def with_endpoints(config: Config, *addresses: str, check: HealthCheck | None = CHECK) -> Config:
@@ -185,20 +190,148 @@ def test_a_decision_that_somebody_else_has_overwritten_is_made_again(segment: Se
         run(story)
 
 
-def test_a_fault_of_ours_says_nothing_of_the_endpoint(
-    segment: Segment, config: Config, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    class Broken:
-        async def ask(self) -> Reason:
-            raise RuntimeError("a fault of the probe itself")
+class Scripted:
+    """A probe that says what it is told to say, one thing after the other, and the last one for ever."""
 
-    monkeypatch.setattr("shardproxy.controller.health.probe_of", lambda *_: Broken())
+    def __init__(self, *outcomes: Reason | Exception) -> None:
+        self.outcomes = list(outcomes)
+        self.asked = 0
+
+    async def ask(self) -> Reason:
+        self.asked += 1
+        outcome = self.outcomes[min(self.asked, len(self.outcomes)) - 1]
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+
+BAD = Reason(Why.TIMEOUT)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("a fault of the probe itself"), OSError(errno.EMFILE, "x")])
+def test_a_fault_or_a_shortage_of_ours_says_nothing_of_the_endpoint_and_the_next_check_is_made(
+    error: Exception,
+    segment: Segment,
+    config: Config,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    probe = Scripted(error, error, GOOD, error, error, error, BAD, error, BAD)
+    monkeypatch.setattr("shardproxy.controller.health.probe_of", lambda *_: probe)
     ward = Ward(segment, config, "127.0.0.1:9")
 
     async def story() -> None:
         ward.follow()
-        await until(lambda: caplog.text.count("health check of cluster app, endpoint 127.0.0.1:9 failed") >= 1)
+        await until(lambda: probe.asked > 2)
+        await until(lambda: ward.flags("127.0.0.1:9") == CHECKED)
+        await until(lambda: probe.asked > 6)
+        assert ward.flags("127.0.0.1:9") == CHECKED
+        await until(lambda: ward.flags("127.0.0.1:9") == CHECKED | FAILED_CHECK)
         ward.health.stop()
 
     run(story)
-    assert ward.flags("127.0.0.1:9") == 0
+    assert len(ward.failed) == 6
+    assert "the health check of cluster app, endpoint 127.0.0.1:9 failed" in caplog.text
+    assert "it is tried again in 0.01 s" in caplog.text
+
+
+def test_no_endpoint_is_out_because_this_process_has_no_descriptors_left(segment: Segment, config: Config) -> None:
+    with patient() as one, patient() as other:
+        ward = Ward(segment, config, one.address, other.address)
+
+        async def story() -> None:
+            ward.follow()
+            await until(lambda: all(ward.flags(each.address) == CHECKED for each in (one, other)))
+            with no_descriptors_left():
+                await until(lambda: len(ward.failed) > 10)
+                assert all(ward.flags(each.address) == CHECKED for each in (one, other))
+            await more_checks(one, 2)
+            await more_checks(other, 2)
+            ward.health.stop()
+
+        run(story)
+
+
+def paused(segment: Segment, config: Config, check: HealthCheck, *outcomes: Reason) -> list[float]:
+    """What the checker of one endpoint wants to wait after each of its checks, in seconds."""
+    ward = Ward(segment, config, "127.0.0.1:9", check=check)
+
+    async def story() -> list[float]:
+        checker = Checker(subjects(ward.config, ward.slots)[0], ward.cells, asyncio.Semaphore(1))
+        checker._probe = Scripted(*outcomes)
+        return [await checker.turn() for _ in outcomes]
+
+    return asyncio.run(story())
+
+
+HOUR = 3600 * 10**9
+
+
+def test_checks_come_one_interval_apart_and_sooner_where_that_is_said_of_ill_ones(
+    segment: Segment, config: Config
+) -> None:
+    check = HealthCheck(path="/", interval=HOUR, timeout=MS, unhealthy_interval=HOUR // 10, jitter=0, unhealthy=1)
+    pauses = paused(segment, config, check, GOOD, BAD, BAD)
+    assert pauses == [pytest.approx(3600, abs=60), pytest.approx(360, abs=60), pytest.approx(360, abs=60)]
+    same = paused(segment, config, msgspec.structs.replace(check, unhealthy_interval=None), BAD)
+    assert same == [pytest.approx(3600, abs=60)]
+
+
+def test_checks_are_spread_by_chance_by_no_more_than_the_jitter(segment: Segment, config: Config) -> None:
+    check = HealthCheck(path="/", interval=HOUR, timeout=MS, jitter=50)
+    pauses = paused(segment, config, check, *[GOOD] * 100)
+    assert 1800 - 60 <= min(pauses) < 2700
+    assert 4500 < max(pauses) <= 5400
+
+
+def test_a_check_that_took_longer_than_the_interval_is_followed_by_the_next_at_once(
+    segment: Segment, config: Config
+) -> None:
+    assert paused(segment, config, HealthCheck(path="/", interval=1, timeout=MS), GOOD) == [0.0]
+
+
+def test_no_more_than_256_checks_run_at_a_time(
+    segment: Segment, config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = 0
+
+    class Slow:
+        async def ask(self) -> Reason:
+            nonlocal asked
+            asked += 1
+            await asyncio.sleep(3600)
+            return GOOD
+
+    monkeypatch.setattr("shardproxy.controller.health.probe_of", lambda *_: Slow())
+    monkeypatch.setattr("shardproxy.controller.health.MOST_AT_A_TIME", 3)
+    assert MOST_AT_A_TIME == 256
+    ward = Ward(segment, config, *(f"127.0.0.1:{port}" for port in range(1, 6)))
+
+    async def story() -> None:
+        ward.follow()
+        await until(lambda: asked == 3)
+        await asyncio.sleep(0.01)
+        assert asked == 3
+        ward.health.stop()
+
+    run(story)
+
+
+def test_the_line_says_how_long_an_endpoint_was_unhealthy(
+    segment: Segment, config: Config, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    check = HealthCheck(path="/", interval=HOUR, timeout=MS, healthy=1)
+    ward = Ward(segment, config, "127.0.0.1:9", check=check)
+    ward.cells.decide(ward.slot("127.0.0.1:9"), FAILED_CHECK | CHECKED, 0, time.monotonic_ns() - 7 * 10**9)
+
+    async def story() -> None:
+        checker = Checker(subjects(ward.config, ward.slots)[0], ward.cells, asyncio.Semaphore(1))
+        checker._probe = Scripted(GOOD)
+        await checker.turn()
+
+    asyncio.run(story())
+    assert [record.getMessage() for record in caplog.records] == [
+        "cluster app, endpoint 127.0.0.1:9 is healthy again after 7.0 s"
+    ]
+    assert ward.cells.since_ns(ward.slot("127.0.0.1:9")) == pytest.approx(time.monotonic_ns(), abs=5 * 10**9)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 
 from shardproxy.config.schema import HealthCheck
 from shardproxy.config.units import Address, parse_address
@@ -15,6 +18,7 @@ from shardproxy.controller.probes import GOOD, probe_of
 from shardproxy.controller.reasons import Reason, Why
 from tests.patient import patient
 from tests.proxykit import free_port, scripted_origin
+from tests.unit.controller.shortage import no_descriptors_left
 
 
 def ask(address: str, **check: Any) -> Reason:
@@ -102,3 +106,41 @@ def test_an_ipv6_address_is_asked_as_well() -> None:
     with socket.create_server(("::1", 0), family=socket.AF_INET6) as listening:
         assert ask(f"[::1]:{listening.getsockname()[1]}", type="tcp") == GOOD
         assert ask(f"[::1]:{listening.getsockname()[1]}", timeout=50 * 10**6) == Reason(Why.TIMEOUT)
+
+
+@pytest.mark.parametrize("loop", [uvloop.new_event_loop, asyncio.new_event_loop], ids=["uvloop", "asyncio"])
+@pytest.mark.parametrize("kind", ["http", "tcp"])
+def test_a_process_without_descriptors_does_not_blame_the_endpoint(
+    kind: Any, loop: Callable[[], asyncio.AbstractEventLoop], tmp_path: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as tcp, socket.socket(socket.AF_UNIX) as unix:
+        unix.bind(str(tmp_path / "a.sock"))
+        unix.listen()
+
+        async def story() -> None:
+            for address in (f"127.0.0.1:{tcp.getsockname()[1]}", f"unix:{tmp_path / 'a.sock'}"):
+                check = HealthCheck(type=kind, path="/", timeout=2 * 10**9)
+                with no_descriptors_left(), pytest.raises(OSError) as caught:
+                    await probe_of(check, parse_address(address)).ask()
+                assert caught.value.errno == errno.EMFILE
+
+        with asyncio.Runner(loop_factory=loop) as runner:
+            runner.run(story())
+
+
+@pytest.mark.parametrize("number", [errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL])
+def test_no_other_shortage_is_the_endpoints_either(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kernel without memory or ports cannot be had in a test: the event loop says what it would say."""
+
+    async def story() -> None:
+        async def refuse(*_: object, **__: object) -> None:
+            raise OSError(number, "x")
+
+        monkeypatch.setattr(asyncio.get_running_loop(), "sock_connect", refuse)
+        for kind in ("http", "tcp"):
+            check = HealthCheck(type=kind, path="/", timeout=2 * 10**9)
+            with pytest.raises(OSError) as caught:
+                await probe_of(check, parse_address("127.0.0.1:9")).ask()
+            assert caught.value.errno == number
+
+    asyncio.run(story())
