@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
+from pathlib import Path
 
 import msgspec
+import pytest
 
 from shardproxy.config.schema import Config
 from shardproxy.control.messages import Abort, Answer, Applied, Commit, Message, Prepare, Prepared, Refused
@@ -58,3 +61,69 @@ def test_a_plan_that_cannot_be_read_is_refused(running: Running) -> None:
     refused = running.hear()
     assert isinstance(refused, Refused)
     assert "cannot be taken over" in refused.reason
+
+
+def test_a_plan_that_has_not_arrived_is_refused_with_the_likely_reason(running: Running) -> None:
+    running.supervisor.send(Prepare(2))
+    assert running.hear() == Refused(
+        2, "controller: the configuration has not arrived; has this process too few descriptors left?"
+    )
+
+
+def test_a_fault_of_ours_in_reading_a_plan_is_a_refusal_and_counted(
+    running: Running, config: Config, slots: Slots, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with monkeypatch.context() as broken:
+        broken.setattr("shardproxy.controller.orders.Plan.read", lambda *_: 1 // 0)
+        refused = prepare(running, 2, config, slots)
+    assert isinstance(refused, Refused)
+    assert refused.version == 2
+    assert refused.reason.startswith("controller: ZeroDivisionError: ")
+    eventually(lambda: ask_stats(running.url).controller_failures == 1, "the failure to be counted")
+    assert "the supervisor's message Prepare failed; the next message is read as ever" in caplog.text
+    assert prepare(running, 3, config, slots) == Prepared(3)
+
+
+def memory_files() -> int:
+    """How many of them are open in this process."""
+    found = 0
+    for each in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed meanwhile
+            found += "memfd:" in str(each.readlink())
+    return found
+
+
+def test_descriptors_of_a_plan_are_closed_whatever_becomes_of_it(
+    running: Running, config: Config, slots: Slots
+) -> None:
+    before = memory_files()
+    for version in range(2, 7):
+        assert prepare(running, version, config, slots) == Prepared(version)
+    fd = os.memfd_create("no-plan")
+    running.supervisor.send(Prepare(9), [fd, fd])
+    os.close(fd)
+    assert isinstance(running.hear(), Refused)
+    eventually(lambda: memory_files() == before, "all descriptors to be closed")
+
+
+def test_a_commit_of_another_version_is_nothing(running: Running, config: Config, slots: Slots) -> None:
+    assert prepare(running, 2, msgspec.structs.replace(config, drain_timeout=7 * 10**9), slots) == Prepared(2)
+    running.supervisor.send(Commit(3))
+    assert ask_stats(running.url).version == 1
+    running.supervisor.send(Commit(2))
+    assert running.hear() == Applied(2)
+    running.supervisor.send(Commit(2))
+    assert ask_stats(running.url).version == 2
+    assert running.is_silent()
+
+
+def test_a_supervisor_that_does_not_read_is_no_end(running: Running, caplog: pytest.LogCaptureFixture) -> None:
+    """What cannot be said is left out."""
+    fd = os.memfd_create("no-plan")
+    for version in range(2, 400):
+        running.supervisor.send(Prepare(version), [fd])
+        assert get(running, "/live")[0] == 200
+    os.close(fd)
+    while not running.is_silent():
+        running.supervisor.receive()
+    assert get(running, "/live")[0] == 200
