@@ -17,12 +17,16 @@ Table = dict[tuple[str, str], list[str]]
 
 
 class Nameserver:
-    """`table` is by name and kind of record, and may be changed at any time; `is_silent` lets every question wait."""
+    """`table` is by name and kind of record, and may be changed at any time; `is_silent` lets every question wait.
+
+    `is_refusing` refuses every question.
+    """
 
     def __init__(self) -> None:
         self.table: Table = {}
         self.ttl_s = 0
         self.is_silent = False
+        self.is_refusing = False
         self.questions = 0
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.bind(("127.0.0.1", 0))
@@ -50,7 +54,9 @@ class Nameserver:
         response.flags |= dns.flags.RA
         asked = query.question[0]
         name, kind = str(asked.name).rstrip("."), dns.rdatatype.to_text(asked.rdtype)
-        if not any(known == name for known, _ in self.table):
+        if self.is_refusing:
+            response.set_rcode(dns.rcode.REFUSED)
+        elif not any(known == name for known, _ in self.table):
             response.set_rcode(dns.rcode.NXDOMAIN)
         if records := self.table.get((name, kind)):
             response.answer.append(dns.rrset.from_text(asked.name, self.ttl_s, "IN", kind, *records))

@@ -143,6 +143,19 @@ def test_a_reload_keeps_what_is_the_same_and_a_successor_goes_on_from_the_limit_
     asyncio.run(story())
 
 
+def test_the_first_look_comes_one_interval_after_the_start(app: Site) -> None:
+    looks = Looks(app)
+    app.worker.observe(names.endpoint_time(*ONE), 10 * MS, 12)
+
+    async def story() -> None:
+        task = asyncio.create_task(looks.finding.run(Failures()))
+        await asyncio.sleep(0.01)
+        assert app.word(LIMIT) == 0
+        task.cancel()
+
+    asyncio.run(story())
+
+
 def test_a_look_that_fails_is_followed_by_the_next(app: Site, caplog: pytest.LogCaptureFixture) -> None:
     quick = app.config.clusters[0]
     quick = replace(quick, adaptive=replace(quick.adaptive or Adaptive(), interval=MS))

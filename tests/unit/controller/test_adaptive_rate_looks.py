@@ -139,6 +139,27 @@ def test_a_reload_keeps_what_is_the_same_and_ends_what_is_gone(app: Site) -> Non
     asyncio.run(story())
 
 
+def test_a_pace_goes_on_from_the_rate_that_stands(app: Site) -> None:
+    app.set_word(WORD, round(TICKS_PER_S / 400))
+    looks = Looks(app)
+    assert rate(app) == pytest.approx(400)
+    assert looks.look(admitted=10, ended=10) == pytest.approx(400)
+
+
+def test_the_first_look_comes_one_interval_after_the_start(app: Site) -> None:
+    looks = Looks(app)
+    app.worker.count(names.rate_limit_admitted("all"), 10_000)
+    app.worker.observe(names.endpoint_time(*ONE), 10 * MS, 100)
+
+    async def story() -> None:
+        task = asyncio.create_task(looks.pacing.run(Failures()))
+        await asyncio.sleep(0.01)
+        assert rate(app) == 100
+        task.cancel()
+
+    asyncio.run(story())
+
+
 def test_a_look_that_fails_is_followed_by_the_next(
     app: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

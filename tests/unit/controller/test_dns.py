@@ -108,6 +108,24 @@ def test_a_resolver_that_is_silent_is_not_waited_for_beyond_the_timeout(server: 
     assert problem(source(server, timeout=S // 10)) == "dns://app.test:80: the resolver does not answer"
 
 
+def test_a_resolver_that_refuses_is_told_from_one_that_is_silent(server: Nameserver) -> None:
+    server.is_refusing = True
+    assert problem(source(server)) == "dns://app.test:80: the resolver refuses, or fails"
+
+
+@pytest.mark.parametrize(
+    ("error", "told"), [(OSError("the network is down"), "the network is down"), (ConnectionError(), "ConnectionError")]
+)
+def test_any_other_problem_is_told_by_its_text_or_kind(
+    error: Exception, told: str, server: Nameserver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(Lookup, "addresses", fail)
+    assert problem(source(server)) == f"dns://app.test:80: {told}"
+
+
 def test_a_lost_question_is_asked_again_within_the_timeout(server: Nameserver) -> None:
     server.is_silent = True
     asked = source(server, timeout=S // 5)

@@ -185,3 +185,4 @@ def test_what_fails_in_a_callback_of_the_loop_is_noted_as_well(caplog: pytest.Lo
     assert "Exception in callback" in caplog.text
     assert "ZeroDivisionError" in caplog.text
     assert "the controller (something was lost) failed; everything else goes on" in caplog.text
+    assert "RuntimeError: no exception is known" in caplog.text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 
 import msgspec
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from shardproxy.config.schema import Cluster, Config, Endpoint, OutlierDetection
 from shardproxy.config.units import Address
 from shardproxy.controller.failures import Failures
-from shardproxy.controller.outliers import Outliers, Team, Watching, team
+from shardproxy.controller.outliers import LOOK_AT_RUNS_S, Outliers, Team, Watching, team
 from shardproxy.controller.reasons import Reason, Why
 from shardproxy.shm.decisions import CHECKED, EJECTED, FAILED_CHECK, Decisions
 from shardproxy.shm.metrics import Metrics
@@ -19,6 +20,7 @@ from shardproxy.shm.segment import Segment
 from shardproxy.shm.slots import Slots
 from shardproxy.shm.words import Words
 from shardproxy.supervisor.catalog import assign
+from tests.unit.controller.counting import tasks, until
 
 S = 10**9
 ENDPOINTS = 6
@@ -192,3 +194,208 @@ def test_a_run_nobody_looks_at_any_more_is_forgotten(segment: Segment, config: C
 
     asyncio.run(story())
     assert game.watching.words.load(word) == 0
+
+
+class Day(Game):
+    """The same, but looked at whenever the clock of the test says so."""
+
+    def __init__(self, segment: Segment, config: Config, rules: OutlierDetection = RULES) -> None:
+        super().__init__(segment, config, rules)
+        metrics, words = Metrics(segment, 0), Words(segment)
+        self.watching = Watching(self.team, metrics, self.cells, words, clock=lambda: self.now_ns)
+        self.pause_s = 0.0
+
+    def at(self, seconds: float) -> set[int]:
+        """So long after the beginning; who is out then."""
+        self.now_ns = 10**12 + round(seconds * S)
+        self.pause_s = asyncio.run(self.watching.turn())
+        return self.out()
+
+    def go_badly(self, index: int) -> None:
+        for each in range(ENDPOINTS):
+            self.count(each, "requests", 100)
+        self.count(index, "errors", 100)
+
+
+def test_an_interval_is_ended_when_its_time_is_over_and_not_before(segment: Segment, config: Config) -> None:
+    day = Day(segment, config)
+    day.go_badly(1)
+    assert day.at(0) == set()  # that was before anybody looked
+    day.go_badly(2)
+    assert day.at(9.999) == set()
+    assert day.at(10) == {2}
+    day.go_badly(2)
+    assert day.at(19.999) == {2}
+    assert day.at(25) == {2}
+    assert [day.at(seconds) for seconds in (34.999, 35, 44.999, 45)] == [{2}, {2}, {2}, set()]
+
+
+def test_runs_are_looked_at_every_50_ms_and_the_end_of_an_interval_is_not_overslept(
+    segment: Segment, config: Config
+) -> None:
+    day = Day(segment, config)
+    day.at(0)
+    assert day.pause_s == LOOK_AT_RUNS_S == 0.05
+    day.at(9.98)
+    assert day.pause_s == pytest.approx(0.02)
+    day.watching.words.add(day.team.subjects[2].runs[0].word, 5)
+    assert day.at(9.99) == {2}
+
+
+def test_the_second_kind_of_run_has_a_number_and_a_reason_of_its_own(segment: Segment, config: Config) -> None:
+    rules = msgspec.structs.replace(RULES, consecutive_5xx=7, consecutive_gateway_failure=3)
+    day = Day(segment, config, rules)
+    day.at(0)
+    errors, gateway = day.team.subjects[2].runs
+    assert errors.word != gateway.word
+    day.watching.words.add(errors.word, 6)
+    day.watching.words.add(gateway.word, 2)
+    assert day.at(0.05) == set()
+    day.watching.words.add(gateway.word, 1)
+    assert day.at(0.1) == {2}
+    assert str(Reason.decode(day.cells.reason(day.slot(2)))) == "3 gateway failures in a row"
+    assert day.watching.words.load(gateway.word) == 0
+
+
+def test_runs_that_are_not_to_count_are_not_looked_at(segment: Segment, config: Config) -> None:
+    rules = msgspec.structs.replace(RULES, consecutive_5xx=0, consecutive_gateway_failure=0)
+    assert all(subject.runs == () for subject in Day(segment, config, rules).team.subjects)
+
+
+def test_runs_of_all_endpoints_are_forgotten_when_an_ejection_is_over(game: Game) -> None:
+    words = [run.word for run in game.team.subjects[2].runs]
+    game.interval(2)
+    for word in words:
+        game.watching.words.store(word, 2)
+    for _ in range(3):
+        game.interval()
+    assert [game.watching.words.load(word) for word in words] == [0] * len(words)
+
+
+def test_lines_say_who_for_how_long_and_why(game: Game, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG")
+    game.interval(2, 3)
+    for _ in range(3):
+        game.interval()
+    lines = [record.getMessage() for record in caplog.records if "127.0.0.1" in record.getMessage()]
+    assert lines == [
+        "cluster app, endpoint 127.0.0.1:3 is ejected for 30 s: 100 % of its requests fail",
+        "cluster app, endpoint 127.0.0.1:4 is not ejected, since too many others are: 100 % of its requests fail",
+        "cluster app, endpoint 127.0.0.1:3 is let in again",
+    ]
+
+
+def test_the_reason_and_the_time_of_an_ejection_stand_in_the_cell(game: Game) -> None:
+    game.interval(2)
+    assert game.cells.since_ns(game.slot(2)) == game.now_ns
+    before = game.now_ns
+    for _ in range(3):
+        game.interval()
+    assert game.cells.since_ns(game.slot(2)) == before + 30 * S
+
+
+def test_a_counter_that_went_back_is_no_request(game: Game) -> None:
+    game.interval()
+    record = game.watching.records[game.slot(2)]
+    record.requests += 500
+    record.bad += 700
+    assert game.interval() == set()
+
+
+def test_who_has_had_no_request_is_not_judged(segment: Segment, config: Config) -> None:
+    rules = msgspec.structs.replace(RULES, failure_percentage_requests=0)
+    game = Game(segment, config, rules)
+    game.now_ns += 10 * S
+    game.watching.look(game.now_ns)
+    assert game.out() == set()
+
+
+def test_a_predecessors_ejection_ends_no_later_than_one_of_the_first_kind_from_now(
+    segment: Segment, config: Config
+) -> None:
+    first = Game(segment, config)
+    first.cells.decide(first.slot(4), EJECTED, 0, first.now_ns + 3600 * S)  # a clock that was wrong
+    second = Game(segment, config)
+    second.now_ns = first.now_ns
+    assert second.watching.records[second.slot(4)].until_ns <= time.monotonic_ns() + 30 * S
+    assert second.watching.records[second.slot(4)].times == 1
+
+
+def test_what_is_known_of_endpoints_outlives_a_change_of_the_rules(segment: Segment, config: Config) -> None:
+    game = Game(segment, config)
+    game.interval(2)
+    again = Watching(game.team, game.watching.metrics, game.cells, game.watching.words, game.watching.records)
+    again.begin(game.now_ns)
+    assert game.watching.records[game.slot(2)].times == 1
+    game.watching = again
+    assert [game.interval() for _ in range(3)][-1] == set()
+
+
+def tasks_of(story: Callable[[Outliers], Awaitable[None]], segment: Segment, failed: list[None]) -> None:
+    async def play() -> None:
+        async with asyncio.timeout(20):
+            watcher = Outliers(segment, Failures(lambda: failed.append(None)))
+            await story(watcher)
+            watcher.stop()
+            await asyncio.sleep(0)
+            assert not tasks()
+
+    asyncio.run(play())
+
+
+def test_each_cluster_with_rules_is_watched_once_and_a_reload_that_changes_nothing_changes_nothing(
+    segment: Segment, config: Config
+) -> None:
+    game = Game(segment, config)
+
+    async def story(watcher: Outliers) -> None:
+        watcher.follow(game.config, game.slots)
+        first = tasks()
+        assert len(first) == 1
+        watcher.follow(game.config, game.slots)
+        assert tasks() == first
+        gentler = msgspec.structs.replace(game.cluster, outlier_detection=OutlierDetection())
+        watcher.follow(msgspec.structs.replace(config, clusters=(gentler,)), game.slots)
+        await asyncio.sleep(0)
+        assert len(tasks()) == 1
+        assert tasks() != first
+
+    tasks_of(story, segment, [])
+
+
+def test_a_run_that_another_cluster_or_rule_still_looks_at_is_kept(segment: Segment, config: Config) -> None:
+    game = Game(segment, config)
+    word = game.team.subjects[2].runs[0].word
+    game.watching.words.add(word, 3)
+
+    async def story(watcher: Outliers) -> None:
+        watcher.follow(game.config, game.slots)
+        gentler = msgspec.structs.replace(game.cluster, outlier_detection=OutlierDetection())
+        watcher.follow(msgspec.structs.replace(config, clusters=(gentler,)), game.slots)
+        assert game.watching.words.load(word) == 3
+
+    tasks_of(story, segment, [])
+
+
+def test_a_look_that_fails_is_counted_and_followed_by_the_next(
+    segment: Segment, config: Config, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    game = Game(segment, config)
+    failed: list[None] = []
+    look = Watching.look_at_runs
+
+    def broken(self: Watching, now_ns: int) -> None:
+        if not failed:
+            raise RuntimeError("it is broken")
+        look(self, now_ns)
+
+    monkeypatch.setattr(Watching, "look_at_runs", broken)
+    game.watching.words.add(game.team.subjects[2].runs[0].word, 5)
+
+    async def story(watcher: Outliers) -> None:
+        watcher.follow(game.config, game.slots)
+        await until(lambda: game.out() == {2})
+
+    tasks_of(story, segment, failed)
+    assert len(failed) == 1
+    assert "outlier detection in cluster app failed; it is tried again in 1 s" in caplog.text

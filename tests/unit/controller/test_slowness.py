@@ -64,6 +64,14 @@ def test_the_percentile_is_the_routes_own(app: Site) -> None:
     assert app.word(names.cluster_slowness("other", 50)) == pytest.approx(10 * MS, rel=0.0625)
 
 
+def test_the_percentile_is_met_to_one_of_a_hundred(app: Site) -> None:
+    looking = look(app)
+    for ms in range(1, 101):
+        app.worker.observe(names.endpoint_time("app", "127.0.0.1:1"), 2**30 if ms > 94 else MS)
+    asyncio.run(looking.turn())
+    assert app.word(names.cluster_slowness("app", 95)) > 100 * MS
+
+
 def test_too_few_responses_leave_what_was_published(app: Site) -> None:
     app.set_word(names.cluster_slowness("app", 95), 7 * MS)
     looking = look(app)
@@ -94,6 +102,26 @@ def test_new_slowness_takes_over_from_the_old() -> None:
     for _ in range(60):
         slowness.note(slow)
     assert slowness.quantile_ns(0.5) > 2 * before
+
+
+def test_counts_of_another_histogram_are_refused() -> None:
+    slowness = Slowness()
+    slowness.note([0] * 248)
+    with pytest.raises(ValueError):
+        slowness.note([0] * 247)
+
+
+def test_the_first_look_comes_one_interval_after_the_start(app: Site) -> None:
+    looking = look(app)
+    app.worker.observe(names.endpoint_time("app", "127.0.0.1:1"), 10 * MS, ENOUGH)
+
+    async def story() -> None:
+        task = asyncio.create_task(looking.run(Failures()))
+        await asyncio.sleep(0.01)
+        assert app.word(names.cluster_slowness("app", 95)) == 0
+        task.cancel()
+
+    asyncio.run(story())
 
 
 def test_nothing_is_known_before_the_first_look() -> None:
