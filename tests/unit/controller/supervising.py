@@ -28,6 +28,7 @@ class Running:
 
     def __init__(self, segment: Segment, slots: Slots, config: Config, listening: socket.socket) -> None:
         self.supervisor, channel = Channel.pair()
+        self.capacities = segment.capacities
         segment.workers_wanted = worker_count(config)
         self.rows = Rows(segment)
         self.rows.claim(ROW, os.getpid(), 1, Kind.CONTROLLER)
