@@ -7,8 +7,9 @@ import time
 
 import pytest
 
-from shardproxy.controller import resources
-from shardproxy.controller.resources import Resources, Usage, age_s
+from shardproxy.controller.resources import FRESH_S, KEPT_S, Resources, Usage, age_s
+from tests.unit.controller.counting import Clock
+from tests.unit.controller.shortage import no_descriptors_left
 
 TICK_S = 0.05  # a process's start is known to a tick of the system's clock
 
@@ -39,11 +40,14 @@ def test_within_a_second_nothing_is_asked_again() -> None:
     assert found.of(os.getpid()) is first
 
 
-def test_what_was_found_longer_ago_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resources, "FRESH_S", 0.0)
-    found = Resources()
+def test_what_was_found_longer_ago_is_asked_again() -> None:
+    clock = Clock()
+    found = Resources(clock)
     first = found.of(os.getpid())
     burn(0.05)
+    clock.now += FRESH_S - 0.001
+    assert found.of(os.getpid()) is first
+    clock.now += 0.001
     assert found.of(os.getpid()).cpu_s > first.cpu_s
 
 
@@ -63,3 +67,26 @@ def test_whoever_sets_the_date_changes_nobody_s_age(monkeypatch: pytest.MonkeyPa
     age = age_s(os.getpid())
     monkeypatch.setattr(time, "time", lambda: 0.0)
     assert age <= age_s(os.getpid()) < age + 60
+
+
+def test_a_process_that_nobody_has_asked_for_in_a_minute_is_forgotten() -> None:
+    clock = Clock()
+    found = Resources(clock)
+    found.of(1)
+    clock.now += 30
+    found.of(2)
+    clock.now += KEPT_S - 30
+    found.of(3)
+    assert set(found._found) == {2, 3}
+
+
+def test_without_a_descriptor_to_look_with_nothing_is_known() -> None:
+    found = Resources()
+    with no_descriptors_left():
+        assert found.of(os.getppid()) == Usage(0, 0.0)
+        assert age_s(os.getppid()) == 0.0
+
+
+def test_cpu_time_is_told_to_a_hundredth_of_a_second() -> None:
+    cpu_s = Resources().of(os.getpid()).cpu_s
+    assert cpu_s == round(cpu_s, 2)
