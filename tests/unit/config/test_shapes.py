@@ -1,4 +1,4 @@
-"""What is made of a struct of the schema: the shape of each key, its bounds, its default, and what it says of itself."""
+"""What is made of a struct of the schema: the shape of each key, its bounds, its default, and what it says."""
 
 from __future__ import annotations
 
@@ -9,7 +9,20 @@ import pytest
 from msgspec import Meta, defstruct
 
 from shardproxy.config import forms
-from shardproxy.config.shapes import Choice, Counted, Either, Flag, Group, Key, Many, Maybe, Shape, Whole, Word, group_of
+from shardproxy.config.shapes import (
+    Choice,
+    Counted,
+    Either,
+    Flag,
+    Group,
+    Key,
+    Many,
+    Maybe,
+    Shape,
+    Whole,
+    Word,
+    group_of,
+)
 from shardproxy.config.words import Count, Duration, Name, Rate, Timeout, Words, says
 
 
@@ -49,10 +62,9 @@ def test_each_kind_of_value_has_its_shape(kind: Any, shape: Shape) -> None:
 
 
 def test_a_group_in_a_group_and_a_list_of_groups() -> None:
-    inner = struct("Inner", [("name", Annotated[Name, says("A name.")])], lone="name", __doc__="What is inside.")
-    found = group_of(
-        struct("Outer", [("one", Annotated[inner, says("")]), ("many", Annotated[tuple[inner, ...], says("")])])
-    )
+    inner: Any = struct("Inner", [("name", Annotated[Name, says("A name.")])], lone="name", __doc__="What is inside.")
+    several: Any = tuple.__class_getitem__((inner, ...))
+    found = group_of(struct("Outer", [("one", Annotated[inner, says("")]), ("many", Annotated[several, says("")])]))
     key = Key("name", Word(forms.NAME), "A name.", required=True)
     expected = Group(inner, {"name": key}, "name", frozenset())
     assert found.keys["one"].shape == expected
@@ -61,7 +73,7 @@ def test_a_group_in_a_group_and_a_list_of_groups() -> None:
 
 
 def test_a_key_says_what_it_is_for_whether_it_is_needed_and_what_holds_without_it() -> None:
-    fields = [
+    fields: list[Any] = [
         ("needed", Annotated[Count, says("It is needed.")]),
         ("given", Annotated[Count, says("It has a default.")], 5),
         ("other", Annotated[Count | None, says("Without it something else holds.", otherwise="any number")], None),
