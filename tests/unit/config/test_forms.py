@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -151,7 +152,12 @@ REFUSALS: list[tuple[Form, str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("form", "text", "value", "written"), MEANINGS, ids=lambda each: str(each)[:20])
+def numbered(cases: Sequence[tuple[Form, Any, Any] | tuple[Form, Any, Any, Any]]) -> list[str]:
+    """The form and a number, since some of the texts are no names of tests."""
+    return [f"{case[0].noun}-{number}" for number, case in enumerate(cases)]
+
+
+@pytest.mark.parametrize(("form", "text", "value", "written"), MEANINGS, ids=numbered(MEANINGS))
 def test_a_text_means_something_and_is_written_in_the_shortest_way(
     form: Form, text: str, value: Any, written: str
 ) -> None:
@@ -160,7 +166,7 @@ def test_a_text_means_something_and_is_written_in_the_shortest_way(
     assert form.parse(written) == value
 
 
-@pytest.mark.parametrize(("form", "text", "sentence"), REFUSALS, ids=lambda each: str(each)[:20])
+@pytest.mark.parametrize(("form", "text", "sentence"), REFUSALS, ids=numbered(REFUSALS))
 def test_anything_else_is_refused_in_one_sentence(form: Form, text: str, sentence: str) -> None:
     with pytest.raises(ValueError) as caught:
         form.parse(text)

@@ -22,6 +22,7 @@ from shardproxy.shm.segment import Segment
 from shardproxy.shm.slots import Slots
 from shardproxy.supervisor.catalog import assign
 from tests.patient import Patient, patient
+from tests.unit.controller.counting import tasks
 from tests.unit.controller.shortage import no_descriptors_left
 
 MS = 10**6
@@ -64,6 +65,8 @@ def run(story: Callable[[], Awaitable[None]]) -> None:
     async def limited() -> None:
         async with asyncio.timeout(20):
             await story()
+            if checks := tasks():  # whose sockets are closed only when they have ended
+                await asyncio.wait(checks)
 
     asyncio.run(limited())
 
