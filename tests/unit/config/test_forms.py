@@ -176,6 +176,9 @@ def test_anything_else_is_refused_in_one_sentence(form: Form, text: str, sentenc
 def test_a_label_and_a_token_may_be_255_long_and_a_dns_name_253() -> None:
     assert forms.TOKEN.parse("a" * forms.MAX_NAME)
     assert forms.LABEL.parse("a=" + "b" * (forms.MAX_NAME - 2))
+    assert forms.PROTOCOL.parse("a" * forms.MAX_NAME)
+    assert forms.HOST.parse("a." * ((MAX_HOST - 1) // 2) + "a")
+    assert forms.TEMPLATE.parse("/".join(["", *(f"{{a{number}}}" for number in range(MAX_PARAMETERS))]))
     longest = "dns+srv://" + "a." * ((MAX_NAME - 10) // 2) + "b"
     assert DNS_NAME.parse(longest[:MAX_NAME])
 

@@ -48,6 +48,7 @@ def test_what_is_wrong_with_one_is_said(text: str, sentence: str) -> None:
     with pytest.raises(Wrong) as caught:
         read_endpoint(text)
     assert sentence in str(caught.value)
+    assert not str(caught.value).startswith(":")
 
 
 def test_at_most_three_problems_are_told_with_semicolons_between() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from shardproxy.config.check import overlap
+from shardproxy.config.check_limits import MAX_KEYED_BURST, MAX_KEYED_RATE
 from shardproxy.config.load import parse
 from shardproxy.config.suggest import one_of, quote, suggestion
 from shardproxy.config.units import Address, parse_address
@@ -18,6 +19,7 @@ SHADOWED = """\
       - {match: {hosts: [c], prefix: /}, cluster: app}
 """
 FOURTH = "      - {match: {hosts: [d], prefix: /}, cluster: app}\n"
+SAME = "      - {match: {path: /x}, cluster: app}\n"
 ROUTE = "      - {match: {prefix: /}, cluster: app}\n"
 HEADERS = "cluster: app, request_headers: {set: [{name: X-A, value: '%s'}]}"
 VARIABLES = "{client_ip}, {request_id}, {host}, {path}, {method}, {scheme}, {cluster}, {status}"
@@ -35,6 +37,17 @@ WRONG = [
           SHADOWED + FOURTH + "      - {match: {hosts: [a, b, c, d], path: /x}, cluster: app}\n" + ROUTE,
           "8: listeners[0].routes[4].match: can never win: all that it matches goes to "
           "routes[0], routes[1], routes[2] and 1 more before it"),
+    Wrong("a path twice", ROUTE, SAME + SAME + ROUTE,
+          "5: listeners[0].routes[1].match: can never win: all that it matches goes to routes[0] before it"),
+    Wrong("a path below a prefix that ends in X", ROUTE, "      - {match: {path_prefix: /aX/}, cluster: app}\n"
+          "      - {match: {path: /aX}, cluster: app}\n" + ROUTE,
+          "5: listeners[0].routes[1].match: can never win: all that it matches goes to routes[0] before it"),
+    Wrong("an unknown name among five", "cluster: app", "cluster: zzz",
+          "4: listeners[0].routes[0].cluster: there is no cluster 'zzz'; there is 'app'"),
+    Wrong("an unknown bandwidth limit", "cluster: app", "cluster: app, bandwidth_limits: [a]",
+          f"{AT}.bandwidth_limits[0]: there is no bandwidth limit 'a'"),
+    Wrong("the admin interface on a listener", END, END + "admin: {bind: 127.0.0.1:8080}\n",
+          "127.0.0.1:8080 is taken already by"),
     Wrong("an opening brace alone", "cluster: app", HEADERS % "{",
           f"{AT}.request_headers.set[0].value: '{{' alone; write {{{{ for a brace"),
     Wrong("a closing brace alone", "cluster: app", HEADERS % "a}b",
@@ -66,6 +79,9 @@ RIGHT = [
     ("cluster: app", "cluster: app, response_headers: {set: [{name: X-A, value: '{{a}} {status} {host}'}]}"),
     (END, END + LIMIT % "2001:db8::7"),
     (END, END + LIMIT % "192.0.2.1"),
+    (END, END + f"  - {{name: each, rate: {MAX_KEYED_RATE}/s, burst: {MAX_KEYED_BURST}, key: client_ip}}\n"),
+    (END, END + f"bandwidth_limits: [{{name: a, down: {MAX_KEYED_RATE}KiB/s, burst: {MAX_KEYED_BURST}KiB}}]\n"),
+    (END, END + "bandwidth_limits: [{name: a, down: 20481B/s, burst: 1KiB}]\n"),
 ]
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from shardproxy.config.errors import ConfigErrors
-from shardproxy.config.load import MAX_FILE_BYTES, load
+from shardproxy.config.errors import ConfigError, ConfigErrors, Unreadable
+from shardproxy.config.load import MAX_FILE_BYTES, endpoints_in, load
 
 
 def refusal(path: Path) -> str:
@@ -44,3 +44,24 @@ def test_a_file_that_is_too_large(tmp_path: Path) -> None:
     file = tmp_path / "large.yaml"
     file.write_bytes(b"#" * (MAX_FILE_BYTES + 1))
     assert refusal(file) == ": the file is larger than 4 MiB"
+
+
+def test_an_endpoints_file_that_cannot_be_opened_is_told_from_one_that_is_wrong(tmp_path: Path) -> None:
+    file = tmp_path / "endpoints.yaml"
+    with pytest.raises(Unreadable) as caught:
+        endpoints_in(str(file))
+    reason = "the file cannot be read: No such file or directory"
+    assert caught.value.errors == [ConfigError(str(file), 0, "", reason)]
+    file.write_bytes(b"# one\n\xff\n")
+    with pytest.raises(ConfigErrors) as other:
+        endpoints_in(str(file))
+    assert type(other.value) is ConfigErrors
+    assert other.value.errors == [
+        ConfigError(str(file), 2, "", "the byte 0xff is not UTF-8; save the file as UTF-8")
+    ]
+    file.write_text("- nonsense\n")
+    with pytest.raises(ConfigErrors) as third:
+        endpoints_in(str(file))
+    assert third.value.errors[0].file == str(file)
+    file.write_text("- 127.0.0.1:1\n")
+    assert [each.address.port for each in endpoints_in(str(file))] == [1]

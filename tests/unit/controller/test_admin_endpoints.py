@@ -113,7 +113,7 @@ def test_one_is_removed(operator: Operator) -> None:
 
 @pytest.mark.parametrize(
     ("verb", "body", "drains"),
-    [("drain", "", True), ("drain", " ", True), ("drain", {"drain": True}, True)],
+    [("drain", "", True), ("drain", " ", True), ("drain", {}, True), ("drain", {"drain": True}, True)],
 )
 def test_one_is_drained_and_used_again(operator: Operator, verb: str, body: Any, drains: bool) -> None:
     operator.send("POST", f"{PATH}/127.0.0.1:9002/{verb}", body)

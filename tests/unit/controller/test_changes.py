@@ -71,7 +71,14 @@ def test_a_page_of_the_admin_interface_itself_may_ask(running: Running) -> None:
 def test_a_wish_without_an_answer_ends_with_504(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shardproxy.controller.wishes.PATIENCE_S", 0.05)
     status, body = ask(running.url, "/reload", "POST")
-    assert (status, json.loads(body)["reason"]) == (504, "gateway_timeout")
+    assert (status, json.loads(body)) == (
+        504,
+        {
+            "status": 504,
+            "reason": "gateway_timeout",
+            "message": "the supervisor has not answered; its log says what it is doing",
+        },
+    )
     running.supervisor.send(Answer(1, True, "too late"))
     assert get(running, "/live")[0] == 200
 

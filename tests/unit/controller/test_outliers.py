@@ -230,6 +230,13 @@ def test_an_interval_is_ended_when_its_time_is_over_and_not_before(segment: Segm
     assert [day.at(seconds) for seconds in (34.999, 35, 44.999, 45)] == [{2}, {2}, {2}, set()]
 
 
+def test_the_first_look_finds_whom_a_predecessor_has_ejected(segment: Segment, config: Config) -> None:
+    day = Day(segment, config)
+    day.cells.decide(day.slot(1), EJECTED, 0, 10**12 - 25 * S)
+    assert day.at(0) == {1}
+    assert [day.at(seconds) for seconds in (4.9, 10)] == [{1}, set()]
+
+
 def test_runs_are_looked_at_every_50_ms_and_the_end_of_an_interval_is_not_overslept(
     segment: Segment, config: Config
 ) -> None:

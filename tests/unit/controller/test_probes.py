@@ -14,7 +14,7 @@ import uvloop
 
 from shardproxy.config.schema import HealthCheck
 from shardproxy.config.units import Address, parse_address
-from shardproxy.controller.probes import GOOD, probe_of
+from shardproxy.controller.probes import GOOD, MOST_BODY_BYTES, probe_of
 from shardproxy.controller.reasons import Reason, Why
 from tests.patient import patient
 from tests.proxykit import free_port, scripted_origin
@@ -45,6 +45,26 @@ def test_the_body_must_hold_the_text() -> None:
         one.body = b"x" * 5000 + b"database: ok"
         assert ask(one.address, body="database: ok") == GOOD
         assert ask(one.address, body="database: down") == Reason(Why.BODY)
+
+
+@pytest.mark.parametrize(("size", "found"), [(MOST_BODY_BYTES, GOOD), (MOST_BODY_BYTES + 1, Reason(Why.BODY))])
+def test_only_the_first_64_kib_of_a_body_are_looked_at(size: int, found: Reason) -> None:
+    with patient() as one:
+        one.body = b"database: ok".rjust(size, b"x")
+        assert ask(one.address, body="database: ok") == found
+    assert MOST_BODY_BYTES == 64 * 1024
+
+
+def test_a_host_that_takes_no_connection_is_a_timeout() -> None:
+    with socket.socket() as listening, socket.socket() as first, socket.socket() as second:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(0)
+        for waiting in (first, second):  # the kernel's queue is full now, and answers nobody
+            waiting.setblocking(False)
+            waiting.connect_ex(listening.getsockname())
+        address = f"127.0.0.1:{listening.getsockname()[1]}"
+        for kind in ("tcp", "http"):
+            assert ask(address, type=kind, timeout=50 * 10**6) == Reason(Why.TIMEOUT)
 
 
 def test_the_request_is_small_names_its_sender_and_has_the_host_that_is_wanted() -> None:
@@ -93,6 +113,7 @@ def test_another_port_can_be_asked() -> None:
 def test_a_unix_socket_is_asked_as_well(tmp_path: Path) -> None:
     with patient(tmp_path / "a.sock") as one:
         assert ask(one.address) == GOOD
+        assert b"\r\nHost: localhost\r\n" in one.heads[0]
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(tmp_path / "b.sock"))
         listening.listen()
