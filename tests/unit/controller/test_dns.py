@@ -14,8 +14,10 @@ from shardproxy.controller.discovery.changes import Changes
 from shardproxy.controller.discovery.dns import FIRST_PAUSE_S, MOST_TARGETS, MOST_WEIGHT, DnsName, Lookup
 from shardproxy.controller.discovery.source import NotFound
 from tests.nameserver import Nameserver, nameserver
+from tests.unit.controller.shortage import no_descriptors_left
 
 S = 10**9
+NOBODY = Changes(lambda: NotImplemented, lambda *_: NotImplemented)
 
 
 @pytest.fixture
@@ -27,7 +29,7 @@ def server() -> Iterator[Nameserver]:
 def source(server: Nameserver, name: str = "dns://app.test:80", **terms: Any) -> DnsName:
     terms = {"timeout": 5 * S, "min_ttl": 2 * S, "max_ttl": 60 * S, **terms}
     dns = Dns(name=name, resolver=parse_address(server.address), **terms)
-    return DnsName("app", dns, Changes(lambda: NotImplemented, lambda *_: NotImplemented))
+    return DnsName("app", dns, NOBODY)
 
 
 def found(source: DnsName) -> dict[str, tuple[int, int]]:
@@ -124,6 +126,19 @@ def test_any_other_problem_is_told_by_its_text_or_kind(
 
     monkeypatch.setattr(Lookup, "addresses", fail)
     assert problem(source(server)) == f"dns://app.test:80: {told}"
+
+
+def test_without_a_descriptor_to_ask_with_there_is_no_answer_and_soon_another_question(server: Nameserver) -> None:
+    server.table = {("app.test", "A"): ["10.0.0.1"]}
+    for asked in (source(server), DnsName("app", Dns(name="dns://app.test:80"), NOBODY)):
+
+        async def story(asked: DnsName = asked) -> None:
+            with no_descriptors_left(), pytest.raises(NotFound):
+                await asked.ask()
+
+        asyncio.run(story())
+        assert asked.pause_s() <= FIRST_PAUSE_S
+    assert list(found(source(server))) == ["10.0.0.1:80"]
 
 
 def test_a_lost_question_is_asked_again_within_the_timeout(server: Nameserver) -> None:

@@ -16,7 +16,7 @@ from shardproxy.controller.reasons import Reason, Why
 from shardproxy.controller.resources import Resources, Usage
 from shardproxy.controller.stats import LastOperation, Stats
 from shardproxy.shm import names
-from shardproxy.shm.buckets import TICKS_PER_S
+from shardproxy.shm.buckets import TICKS_PER_S, Bucket, Buckets
 from shardproxy.shm.decisions import CHECKED, EJECTED, FAILED_CHECK, Decisions
 from shardproxy.shm.keyed import KeyedBuckets
 from shardproxy.shm.rows import Kind, Rows, State
@@ -254,6 +254,25 @@ def test_a_limit_with_an_adaptive_rate_tells_the_present_one(app: Site) -> None:
     now = part(app, "rate_limits", "paced")
     assert (before["rate"], before["burst"]) == (20.0, 40)
     assert now["rate"] == pytest.approx(50, rel=0.001)
+    app.set_word(names.rate_limit_interval("paced"), round(TICKS_PER_S / 33.3333))
+    assert part(app, "rate_limits", "paced", "rate") == pytest.approx(33.333, abs=0.0005)
+
+
+def test_tokens_and_ages_are_told_to_a_thousandth(app: Site) -> None:
+    Rows(app.segment).beat(1, time.monotonic_ns() - 7_251_000_000)
+    slot = app.slots.decision(names.endpoint_decision(*ONE))
+    Decisions(app.segment).decide(slot, CHECKED, 0, time.monotonic_ns() - 7_251_000_000)
+    bucket = Bucket(Buckets(app.segment), app.slots.bucket(names.rate_limit("all")), 5.0, 50)
+    assert bucket.take(time.monotonic_ns(), 40) == 0
+    told = tell(app)
+    found = [
+        told["controller"]["heartbeat_age_s"],
+        told["clusters"]["app"]["endpoints"]["127.0.0.1:1"]["health"]["since_s"],
+    ]
+    assert all(7.251 <= age < 60 and age == round(age, 3) for age in found)
+    tokens = told["rate_limits"]["all"]["tokens"]
+    assert 10 <= tokens < 50
+    assert tokens == round(tokens, 3)
 
 
 def test_a_limit_with_a_store_tells_its_state(app: Site) -> None:
