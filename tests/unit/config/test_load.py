@@ -208,3 +208,19 @@ def test_the_example_has_three_endpoints_a_route_with_a_host_and_one_with_a_limi
         ((), ("whole-api",)),
         ((), ()),
     ]
+
+
+def test_a_cluster_has_the_endpoints_of_its_file_if_there_is_one(tmp_path: Path) -> None:
+    (tmp_path / "there.yaml").write_text("- 127.0.0.1:7\n- 127.0.0.1:8\n")
+    file = tmp_path / "a.yaml"
+    file.write_text(f"""
+listeners: [{{bind: 127.0.0.1:80, routes: [{{match: {{prefix: /}}, cluster: fixed}}]}}]
+clusters:
+  - {{name: fixed, endpoints: [127.0.0.1:1]}}
+  - {{name: there, endpoints_file: {tmp_path}/there.yaml, balance: random}}
+  - {{name: later, endpoints_file: {tmp_path}/later.yaml}}
+""")
+    fixed, there, later = load(file).clusters
+    assert [each.address.port for each in fixed.endpoints] == [1]
+    assert (there.name, there.balance, [each.address.port for each in there.endpoints]) == ("there", "random", [7, 8])
+    assert later.endpoints == ()

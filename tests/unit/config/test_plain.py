@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import yaml
 
 from shardproxy.config.load import load, parse
 from shardproxy.config.plain import decode, encode, to_plain
@@ -40,3 +41,14 @@ def test_plain_data_is_written_as_a_user_would_write_it() -> None:
         "drain": False,
         "priority": 0,
     }
+
+
+@pytest.mark.parametrize("written", ["2", "[10.0.0.0/8]"])
+def test_a_number_and_a_list_in_its_place_are_both_written_as_they_were(written: str) -> None:
+    text = f"""
+listeners: [{{bind: 127.0.0.1:80, trusted_proxies: {written}, routes: [{{match: {{prefix: /}}, cluster: app}}]}}]
+clusters: [{{name: app, endpoints: [127.0.0.1:1]}}]
+"""
+    config = parse(text, "test", {})
+    plain = to_plain(config)
+    assert plain["listeners"][0]["trusted_proxies"] == yaml.safe_load(written)
