@@ -87,7 +87,7 @@ def test_the_process_wide_counters_are_told_each_under_its_name(app: Site) -> No
     for key, name in {
         "requests": names.REQUESTS, "bytes_in": names.BYTES_IN, "bytes_out": names.BYTES_OUT,
         "client_aborts": names.CLIENT_ABORTS, "access_log_dropped": names.ACCESS_LOG_DROPPED,
-        "controller_failures": names.CONTROLLER_FAILURES,
+        "controller_failures": names.CONTROLLER_FAILURES, "stray_callbacks": names.STRAY_CALLBACKS,
     }.items():  # fmt: skip
         expected[key] = number = next(numbers)
         app.worker.count(name, number)

@@ -62,7 +62,7 @@ STATS = Stats(
     supervisor=None, controller=None,
     workers=(WORKER, replace(WORKER, pid=4712, state="draining", heartbeat_age_s=3.0)),
     requests=202, active=5, responses={"1xx": 0, "2xx": 200, "3xx": 0, "4xx": 2, "5xx": 0}, request_time=TIMES,
-    bytes_in=0, bytes_out=0, client_aborts=0, access_log_dropped=0,
+    bytes_in=0, bytes_out=0, client_aborts=0, access_log_dropped=0, stray_callbacks=0,
     faults={"timeout": 3, "overflow": 0, "no_endpoint": 4},
     listeners={"web": ListenerStats(bind="0.0.0.0:80", connections=41, accepted=42)},
     clusters={
