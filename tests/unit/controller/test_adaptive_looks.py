@@ -145,6 +145,8 @@ def test_a_reload_keeps_what_is_the_same_and_a_successor_goes_on_from_the_limit_
 
 def test_the_first_look_comes_one_interval_after_the_start(app: Site) -> None:
     looks = Looks(app)
+    rare = replace(looks.finding.subject.rules, interval=3600 * 10**9)
+    looks.finding.subject = subject_of(replace(app.config.clusters[0], adaptive=rare), app.slots)
     app.worker.observe(names.endpoint_time(*ONE), 10 * MS, 12)
 
     async def story() -> None:

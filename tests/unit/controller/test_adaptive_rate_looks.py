@@ -148,6 +148,8 @@ def test_a_pace_goes_on_from_the_rate_that_stands(app: Site) -> None:
 
 def test_the_first_look_comes_one_interval_after_the_start(app: Site) -> None:
     looks = Looks(app)
+    looks.subject = dataclasses.replace(looks.subject, rules=replace(looks.subject.rules, interval=3600 * 10**9))
+    looks.pacing = Pacing(app.segment, looks.subject)
     app.worker.count(names.rate_limit_admitted("all"), 10_000)
     app.worker.observe(names.endpoint_time(*ONE), 10 * MS, 100)
 

@@ -111,7 +111,8 @@ def test_counts_of_another_histogram_are_refused() -> None:
         slowness.note([0] * 247)
 
 
-def test_the_first_look_comes_one_interval_after_the_start(app: Site) -> None:
+def test_the_first_look_comes_one_interval_after_the_start(app: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shardproxy.controller.slowness.INTERVAL_S", 3600.0)
     looking = look(app)
     app.worker.observe(names.endpoint_time("app", "127.0.0.1:1"), 10 * MS, ENOUGH)
 
