@@ -9,9 +9,8 @@ import pytest
 
 from shardproxy.controller.reading import read
 from shardproxy.controller.stats import BandwidthStats, FlowStats, KeyStats
-from shardproxy.limits.bandwidth import LONGEST_WAIT_NS
+from shardproxy.limits.tables import bandwidth_table_of
 from shardproxy.shm import names
-from shardproxy.shm.keyed import KeyedBuckets
 from tests.unit.controller.counting import Site, site
 
 TEXT = """
@@ -61,8 +60,7 @@ def test_each_direction_has_its_own_numbers_over_all_workers(app: Site) -> None:
 
 
 def test_a_limit_by_key_tells_of_its_table(app: Site) -> None:
-    slot = app.slots.table(names.bandwidth_keys("keyed", "up", 64 << 10))
-    table = KeyedBuckets(app.segment, slot, 32, 64.0, 8, LONGEST_WAIT_NS)
+    table = bandwidth_table_of(app.config.bandwidth_limits[2], "up", 64 << 10, app.segment, app.slots)
     for key in (b"a", b"b", b"c"):
         table.take(key, time.monotonic_ns(), 8)
     app.worker.count(names.bandwidth_evicted("keyed", "up"), 5)

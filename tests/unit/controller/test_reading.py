@@ -15,7 +15,6 @@ from shardproxy.shm import names
 from shardproxy.shm.buckets import Bucket, Buckets
 from shardproxy.shm.decisions import CHECKED, EJECTED, FAILED_CHECK, Decisions
 from shardproxy.shm.layout import Capacities
-from shardproxy.shm.metrics import Metrics
 from shardproxy.shm.rows import Kind, Rows, State
 from shardproxy.shm.segment import Segment
 from shardproxy.shm.slots import Slots

@@ -15,10 +15,10 @@ from shardproxy.controller.reading import FAULT_KINDS, read
 from shardproxy.controller.reasons import Reason, Why
 from shardproxy.controller.resources import Resources, Usage
 from shardproxy.controller.stats import LastOperation, Stats
+from shardproxy.limits.tables import table_of
 from shardproxy.shm import names
 from shardproxy.shm.buckets import TICKS_PER_S, Bucket, Buckets
 from shardproxy.shm.decisions import CHECKED, EJECTED, FAILED_CHECK, Decisions
-from shardproxy.shm.keyed import KeyedBuckets
 from shardproxy.shm.rows import Kind, Rows, State
 from tests.unit.controller.counting import Site, site
 
@@ -238,8 +238,7 @@ def test_a_rate_limit_tells_what_it_did(app: Site, name: str) -> None:
 
 
 def test_a_limit_by_key_tells_of_its_table_and_has_no_tokens_of_its_own(app: Site) -> None:
-    slot = app.slots.table(names.rate_limit_keys("each", 2.0))
-    table = KeyedBuckets(app.segment, slot, 32, 2.0, 4, 10**9)
+    table = table_of(app.config.rate_limits[1], app.segment, app.slots)
     for key in (b"a", b"b"):
         table.take(key, time.monotonic_ns(), 4)
     app.worker.count(names.rate_limit_evicted("each"), 3)
