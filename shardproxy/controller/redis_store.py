@@ -131,7 +131,7 @@ class RedisStore:
 def first_line(file: str) -> str:
     """Of a file that is small.  Raises `StoreLost`."""
     try:
-        return Path(file).read_text(encoding="utf-8").split("\n", 1)[0].rstrip("\r")
+        return Path(file).read_text(encoding="utf-8").partition("\n")[0]  # whatever ends a line reads as \n
     except (OSError, UnicodeDecodeError) as error:
         raise StoreLost(f"its password cannot be read: {error}") from None
 

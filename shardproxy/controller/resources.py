@@ -31,9 +31,9 @@ class Resources:
 
     def of(self, pid: int) -> Usage:
         now = self._clock()
-        found_at, usage = self._found.get(pid, (now - FRESH_S, Usage(0, 0.0)))
-        if now - found_at < FRESH_S:
-            return usage
+        known = self._found.get(pid)
+        if known is not None and now - known[0] < FRESH_S:
+            return known[1]
         self._found = {each: found for each, found in self._found.items() if now - found[0] < KEPT_S}
         self._found[pid] = now, _ask(pid)
         return self._found[pid][1]
