@@ -55,7 +55,7 @@ class Operator:
         assert (ask.what, ask.version) == ("endpoints", self.version)
         self.config, self.version = overlaid(self.config, decode(ask.found)), self.version + 1
         slots = Slots(self.running.capacities)
-        assign(self.config, slots)
+        assign(self.config, slots, version=self.version)
         slots.seal()
         fd = Plan(self.version, self.config, slots).write()
         self.running.supervisor.send(Prepare(self.version), [fd])

@@ -107,7 +107,9 @@ def test_descriptors_of_a_plan_are_closed_whatever_becomes_of_it(
 
 
 def test_a_commit_of_another_version_is_nothing(running: Running, config: Config, slots: Slots) -> None:
-    assert prepare(running, 2, msgspec.structs.replace(config, drain_timeout=7 * 10**9), slots) == Prepared(2)
+    other, slots = msgspec.structs.replace(config, drain_timeout=7 * 10**9), slots.copy()
+    assign(other, slots, version=2)
+    assert prepare(running, 2, other, slots) == Prepared(2)
     running.supervisor.send(Commit(3))
     assert ask_stats(running.url).version == 1
     running.supervisor.send(Commit(2))

@@ -361,7 +361,7 @@ def test_only_limits_with_a_store_are_shared_and_each_once(app: Site) -> None:
             assert app.word(names.rate_limit_lease("all")) == 5
             shared.follow(config, app.slots)
             shared.follow(replace(config, rate_limits=(replace(limit, burst=65), limit)), app.slots)
-            machines = {command[5] for command in server.named("EVALSHA")}
+            machines = {command[6] for command in server.named("EVALSHA")}
             assert len(machines) == 1
             assert all(len(name) == 16 for name in machines)
             assert first <= tasks()
