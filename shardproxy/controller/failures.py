@@ -12,7 +12,6 @@ import logging
 import os
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 LINE_EVERY_S = 60.0  # for each place; for each kind of shortage
 AGAIN_S = 1.0
@@ -54,11 +53,6 @@ class Failures:
         self._places = {each: last for each, last in self._places.items() if now < last[0] + 2 * LINE_EVERY_S}
         self._places[place] = now, 0
         self._log(what, error, f"{then}{_more(silent)}")
-
-    def of_the_loop(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """As the handler of an event loop: what went wrong in a callback that nobody waits for."""
-        error = context.get("exception") or RuntimeError("no exception is known")
-        self.note(f"the controller ({context['message']})", error, "everything else goes on")
 
     def _log(self, what: str, error: BaseException, then: str) -> None:
         if isinstance(error, OSError) and is_shortage(error):

@@ -168,21 +168,3 @@ def test_only_what_this_machine_has_too_little_of_is_a_shortage() -> None:
     assert is_shortage(OSError(errno.EMFILE, "x"))
     assert not is_shortage(ConnectionRefusedError(errno.ECONNREFUSED, "x"))
     assert not is_shortage(ValueError())
-
-
-def test_what_fails_in_a_callback_of_the_loop_is_noted_as_well(caplog: pytest.LogCaptureFixture) -> None:
-    counted: list[None] = []
-
-    async def story() -> None:
-        loop = asyncio.get_running_loop()
-        loop.set_exception_handler(Failures(lambda: counted.append(None)).of_the_loop)
-        loop.call_soon(lambda: 1 // 0)
-        await asyncio.sleep(0.01)
-        loop.call_exception_handler({"message": "something was lost"})
-
-    asyncio.run(story())
-    assert len(counted) == 2
-    assert "Exception in callback" in caplog.text
-    assert "ZeroDivisionError" in caplog.text
-    assert "the controller (something was lost) failed; everything else goes on" in caplog.text
-    assert "RuntimeError: no exception is known" in caplog.text

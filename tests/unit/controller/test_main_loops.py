@@ -148,24 +148,6 @@ def test_everything_that_runs_is_stopped_when_the_controller_leaves(
     assert set(stopped) == {each for _, each, *_ in PARTS}
 
 
-def test_a_fault_in_a_callback_of_the_event_loop_is_counted_too(
-    whole: Config, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    beats = 0
-
-    def fail(self: Any) -> None:
-        nonlocal beats
-        beats += 1
-        self._loop.call_later(0.01, self._beat)
-        raise RuntimeError("it is broken")
-
-    monkeypatch.setattr(main.Controller, "_beat", lambda self: self._loop.call_soon(fail, self))
-    with controller(whole) as running:
-        eventually(lambda: beats >= 3, "the heart to beat on")
-        eventually(lambda: ask_stats(running.url).controller_failures >= 3, "the failures to be counted")
-    assert "failed; everything else goes on" in caplog.text
-
-
 def test_a_process_of_another_user_is_alive(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(pid: int, number: int) -> None:
         assert (pid, number) == (4711, 0)
