@@ -113,7 +113,7 @@ def test_each_process_tells_its_row(app: Site) -> None:
     told = tell(app)
     supervisor, controller = told["supervisor"], told["controller"]
     assert 7 <= controller.pop("heartbeat_age_s") < 60
-    assert controller == {"pid": 77, "row": 1, "state": "starting", "generation": 3}
+    assert controller == {"pid": 77, "row": 1, "state": "starting", "generation": 3, "unraisable": 0}
     assert (supervisor["pid"], supervisor["row"], supervisor["state"]) == (os.getpid(), 0, "ready")
 
 
