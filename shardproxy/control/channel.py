@@ -7,6 +7,7 @@ out instead of living on as an orphan.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import socket
@@ -20,6 +21,8 @@ from shardproxy.control.messages import Message, decode, encode
 MAX_PACKET_BYTES = 64 * 1024
 # The kernel takes 253 with one packet.
 MAX_DESCRIPTORS = 250
+# Of the kernel, or of this process: the other end is there.
+SHORTAGES = frozenset((errno.ENOBUFS, errno.ENOMEM, errno.ETOOMANYREFS))
 _ROOM = socket.CMSG_SPACE(4 * MAX_DESCRIPTORS)
 
 logger = logging.getLogger(__name__)
@@ -69,6 +72,8 @@ class Channel:
         except BlockingIOError:
             raise PeerBusy("the process at the other end does not read its messages") from None
         except OSError as error:
+            if error.errno in SHORTAGES:
+                raise PeerBusy(f"the kernel takes no message ({error.strerror})") from None
             raise PeerGone(f"the process at the other end is gone ({error.strerror})") from None
 
     def receive(self) -> Message | None:
@@ -96,6 +101,8 @@ class Channel:
         except BlockingIOError:
             return None
         except OSError as error:
+            if error.errno in SHORTAGES:
+                return None  # it stays readable
             raise PeerGone(f"the process at the other end is gone ({error.strerror})") from None
         self._descriptors = [fd for _, _, data in ancillary for fd in memoryview(data).cast("i")]
         if not packet:

@@ -47,6 +47,10 @@ cdef class AccessLog(Journal):
         self.file, self.format, self.listener = file, FORMATS[format], listener.encode()
         self.flush_ns, self.dropped = flush_ns, dropped
 
+    def __dealloc__(self):
+        if self.file is not None:
+            self.file.push()    # nobody will do it for this one's deadline
+
     # hot
     cdef void note(self, object exchange, int fault) noexcept:
         cdef Exchange over = <Exchange>exchange
@@ -102,7 +106,9 @@ cdef class AccessLog(Journal):
         out = self.file.room()
         if out == NULL:
             count(self.process.cells, self.dropped, 1)
-        elif self.file.add(write_line(out, record, self.format)):
+            return
+        self.file.add(write_line(out, record, self.format))
+        if self.timer.deadline == 0:
             self.set_deadline(self.wheel.now_ns + self.flush_ns)
 
     cdef int timed_out(self) except -1:

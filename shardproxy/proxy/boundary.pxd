@@ -5,3 +5,6 @@ cdef int report(object error, object where) noexcept
 
 # Of the loop's; None = there is none.
 cdef void cancel_timer(object handle) noexcept
+
+# A call has failed with this errno for want of something of our own; told to the log, see observe/shortages.py.
+cdef void note_shortage(str action, int error, object subject) noexcept

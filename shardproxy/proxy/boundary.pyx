@@ -10,6 +10,8 @@ from cpython.exc cimport PyErr_SetObject, PyErr_WriteUnraisable
 
 from shardproxy.http1.faults cimport Fault
 
+from shardproxy.observe import shortages
+
 
 # boundary
 cdef int report(object error, object where) noexcept:
@@ -27,3 +29,11 @@ cdef void cancel_timer(object handle) noexcept:
             handle.cancel()
         except BaseException as error:
             report(error, handle)
+
+
+# boundary
+cdef void note_shortage(str action, int error, object subject) noexcept:
+    try:
+        shortages.note(action, error, "" if subject is None else str(subject))
+    except BaseException as raised:
+        report(raised, subject)

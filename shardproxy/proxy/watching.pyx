@@ -61,8 +61,8 @@ cdef class Watched:
             return
         event.events = self.interest = interest
         event.data.ptr = <void*>self
-        epoll_ctl(self.watcher.epoll, EPOLL_CTL_MOD if self.is_watched else EPOLL_CTL_ADD, self.fd, &event)
-        self.is_watched = True
+        if epoll_ctl(self.watcher.epoll, EPOLL_CTL_MOD if self.is_watched else EPOLL_CTL_ADD, self.fd, &event) == 0:
+            self.is_watched = True
 
     cdef void forget(self) noexcept:
         """Not any more: errors and hang-ups, which can't be masked, aren't told either."""

@@ -21,47 +21,40 @@ MAX_QUEUE_TURNS = 10_000  # of the loop, while the accept queue is emptied
 
 
 class Door:
-    """One listening socket.  Connections that come in are served by `listener`, whichever that is at the time."""
+    """One listening socket.  Connections that come in are served by `listener`, whichever that is at the time.
+
+    Pausing and going on need no descriptor, since that may be what is missing.
+    """
 
     def __init__(self, process: Process, sock: socket.socket, listener: ListenerRuntime) -> None:
         sock.setblocking(False)
         self._process = process
         self._sock = sock
         self.listener = listener
-        self._server: StreamServer | WaitingServer | None = None
+        self._server = self._serve()
 
     def __repr__(self) -> str:
-        return f"<Door {self.listener.name} {'open' if self._server else 'closed'}>"
+        return f"<Door {self.listener.name} {self._server!r}>"
 
-    async def open(self) -> None:
-        """Accept.  The server gets a copy of the socket, because it closes what it was given."""
-        if self.listener.waits_when_full:
-            self._server = WaitingServer(self._process, self._sock.dup(), self.listener)
-        else:
-            self._sock.listen(BACKLOG)
-            self._server = StreamServer(self._process, self._sock.dup(), self.listener)
-
-    async def change(self, listener: ListenerRuntime) -> None:
+    def change(self, listener: ListenerRuntime) -> None:
         """Serve new connections by `listener` from now on."""
-        needs_another = listener.waits_when_full or self.listener.waits_when_full
+        if listener.waits_when_full == self.listener.waits_when_full:
+            self.listener = self._server.listener = listener
+            return
         self.listener = listener
-        if needs_another:
-            self._stop()
-            await self.open()
-        elif isinstance(self._server, StreamServer):
-            self._server.listener = listener
+        self._server.close()
+        self._server = self._serve()
 
     def pause(self) -> None:
-        """Let who comes wait in the queue."""
-        self._stop()
+        """Let clients that come wait in the queue."""
+        self._server.pause()
 
-    async def resume(self) -> None:
-        if self._server is None:
-            await self.open()
+    def resume(self) -> None:
+        self._server.resume()
 
     async def empty(self) -> None:
-        """Accept whoever waits in the queue already."""
-        await self.resume()
+        """Accept the clients that wait in the queue already."""
+        self.resume()
         queue = select.poll()
         queue.register(self._sock, select.POLLIN)
         for _ in range(MAX_QUEUE_TURNS):
@@ -71,13 +64,14 @@ class Door:
 
     def close(self) -> None:
         """Accept no more."""
-        self._stop()
+        self._server.close()
         self._sock.close()
 
-    def _stop(self) -> None:
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+    def _serve(self) -> StreamServer | WaitingServer:
+        if self.listener.waits_when_full:
+            return WaitingServer(self._process, self._sock, self.listener)
+        self._sock.listen(BACKLOG)
+        return StreamServer(self._process, self._sock, self.listener)
 
 
 class Acceptor:
@@ -87,35 +81,34 @@ class Acceptor:
         self._process = process
         self._doors: dict[str, Door] = {}
 
-    async def start(self, listeners: Mapping[str, ListenerRuntime], sockets: Mapping[str, socket.socket]) -> None:
+    def start(self, listeners: Mapping[str, ListenerRuntime], sockets: Mapping[str, socket.socket]) -> None:
         for name, sock in sockets.items():
             self._doors[name] = Door(self._process, sock, listeners[name])
-            await self._doors[name].open()
 
     async def change(self, listeners: Mapping[str, ListenerRuntime], sockets: Mapping[str, socket.socket]) -> None:
         """Serve `listeners` from now on; `sockets` are those of listeners that are new here, or have moved."""
         gone = {name for name in self._doors if name not in listeners or name in sockets}
         leaving = [self._doors.pop(name) for name in gone]
         for name, door in self._doors.items():
-            await door.change(listeners[name])
-        await self.start(listeners, sockets)
+            door.change(listeners[name])
+        self.start(listeners, sockets)
         await _leave(leaving)
 
     def pause(self) -> None:
         for door in self._doors.values():
             door.pause()
 
-    async def resume(self) -> None:
-        for door in list(self._doors.values()):
-            await door.resume()
+    def resume(self) -> None:
+        for door in self._doors.values():
+            door.resume()
 
     async def stop(self) -> None:
-        """Accept whoever waits in the queues already, then close the listening sockets."""
+        """Accept the clients that wait in the queues already, then close the listening sockets."""
         await _leave(list(self._doors.values()))
         self._doors.clear()
 
     def hand_over(self) -> None:
-        """Close the listening sockets; another process has them too and accepts whoever waits."""
+        """Close the listening sockets; another process has them too and accepts the clients that wait."""
         for door in self._doors.values():
             door.close()
         self._doors.clear()

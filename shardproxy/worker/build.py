@@ -20,6 +20,8 @@ from shardproxy.worker.build_subsets import SubsetBuilder
 from shardproxy.worker.held import HeldListener
 from shardproxy.worker.snapshot import Snapshot, Worksite
 
+NOTHING = Snapshot({})  # what a worker that begins has served before
+
 
 @dataclass(frozen=True)
 class SnapshotBuilder:
@@ -80,12 +82,12 @@ class SnapshotBuilder:
         return runtime
 
     def journal(self, listener: schema.Listener) -> AccessLog | None:
-        """Raises `OSError` when its file cannot be opened."""
+        """Raises `OSError` when its file is new in a change of the configuration, and cannot be opened."""
         wanted = listener.access_log
         if wanted is None:
             return None
         dropped = self.slots.counter(names.ACCESS_LOG_DROPPED)
-        file = self.site.logs.file(wanted.path)
+        file = self.site.logs.file(wanted.path, must_open=self.former is not NOTHING)
         return AccessLog(self.site.process, file, wanted.format, listener.name, wanted.flush, dropped)
 
 
@@ -102,4 +104,4 @@ def build(
 ) -> Snapshot:
     """The snapshot of `config`, whose slots have all been assigned; what has not changed is taken from `former`."""
     held = Held(site.gauges, slots, version)
-    return SnapshotBuilder(site, config, slots, former or Snapshot({}), held).build()
+    return SnapshotBuilder(site, config, slots, former or NOTHING, held).build()

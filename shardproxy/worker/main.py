@@ -71,16 +71,16 @@ class Worker:
         self._tick()
         if self._waiters.bell >= 0:
             Reader(self._process.watcher, self._waiters.bell, bell_reader(self._waiters, self._site.queues))
-        await self._service.start(self._seat.listeners)
+        self._service.start(self._seat.listeners)
         self._orders.listen()
         self._rows.set_state(self._seat.row, State.READY)
         self._tell(Ready())
         logger.debug("%s serves", self._seat.name)
         await self._orders.to_leave.wait()
-        await self._service.stop_caring()
+        self._service.stop_caring()
         if not self._orders.is_stopped:
             self._tell(Drained(await self._drain()))
-        self._service.flush_logs()
+        self._service.close_logs()
 
     def _tick(self) -> None:
         """Timeouts, the date, and the sign of life that the supervisor's watchdog looks for.
@@ -89,6 +89,7 @@ class Worker:
         """
         self._process.tick()
         self._rows.beat(self._seat.row, time.monotonic_ns())
+        self._service.tick()
 
     def _tell(self, message: Message) -> None:
         try:

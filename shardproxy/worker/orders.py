@@ -25,6 +25,7 @@ from shardproxy.control.messages import (
 from shardproxy.control.plan import Plan, UnreadablePlan
 from shardproxy.control.seat import Seat
 from shardproxy.observe import log
+from shardproxy.observe.shortages import descriptor_limit
 from shardproxy.proxy.process import Process
 from shardproxy.proxy.watching import Reader
 from shardproxy.worker.service import Service
@@ -57,11 +58,18 @@ class Orders:
         channel = self._seat.channel
         try:
             while (message := channel.receive()) is not None:
-                self._obey(message, channel.take_descriptors())
+                self._try(message, channel.take_descriptors())
         except PeerGone:
             self._reader.close()
             logger.warning("%s: the supervisor is gone; draining", self._seat.name)
             self._leave(Drain(deadline_ns=time.monotonic_ns() + self._config.drain_timeout))
+
+    def _try(self, message: Message, descriptors: list[int]) -> None:
+        """What fails (for want of memory or a descriptor) costs this message; the supervisor sees what is missing."""
+        try:
+            self._obey(message, descriptors)
+        except Exception:
+            logger.exception("%s could not do what the message %s asks for", self._seat.name, type(message).__name__)
 
     def _obey(self, message: Message, descriptors: list[int]) -> None:
         match message:
@@ -88,11 +96,16 @@ class Orders:
 
     def _prepare(self, message: Prepare, descriptors: list[int]) -> None:
         """Refusing is always possible: whatever goes wrong in here, the former configuration is served on."""
-        sockets = {name: socket.socket(fileno=fd) for name, fd in zip(message.sockets, descriptors[1:], strict=False)}
+        sockets: dict[str, socket.socket] = {}
         try:
             plan = self._read_plan(message, descriptors)
+            for name in message.sockets:
+                sockets[name] = socket.socket(fileno=descriptors[0])
+                del descriptors[0]  # it is the socket's now
             self._service.prepare(plan.version, plan.config, plan.slots, sockets)
         except Exception as error:
+            for fd in descriptors:
+                os.close(fd)
             for sock in sockets.values():
                 sock.close()
             if not isinstance(error, UnreadablePlan | OSError):
@@ -104,13 +117,23 @@ class Orders:
 
     def _read_plan(self, message: Prepare, descriptors: list[int]) -> Plan:
         if len(descriptors) != 1 + len(message.sockets):
-            raise UnreadablePlan(f"{len(descriptors)} descriptors came with the configuration")
+            raise UnreadablePlan(
+                f"{len(descriptors)} of {1 + len(message.sockets)} descriptors came with the configuration; fewer come "
+                f"when the process has as many as RLIMIT_NOFILE allows, {descriptor_limit()}"
+            )
+        plan = descriptors.pop(0)
         try:
-            return Plan.read(descriptors[0], self._seat.segment.capacities)
+            return Plan.read(plan, self._seat.segment.capacities)
         finally:
-            os.close(descriptors[0])
+            os.close(plan)
 
     async def _commit(self, version: int) -> None:
+        try:
+            await self._serve(version)
+        except Exception:
+            logger.exception("%s cannot serve configuration %d; it will be replaced", self._seat.name, version)
+
+    async def _serve(self, version: int) -> None:
         if not await self._service.commit(version):
             logger.error("%s was to commit configuration %d, which it has not prepared", self._seat.name, version)
             return

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from shardproxy.config.schema import Config
+from shardproxy.observe import shortages
 from shardproxy.shm.slots import Slots
 from shardproxy.worker.accept import Acceptor
 from shardproxy.worker.build import build
@@ -43,9 +44,9 @@ class Service:
         self._rules = config.overload, slots
         self._candidate: Candidate | None = None
 
-    async def start(self, sockets: Mapping[str, socket.socket]) -> None:
-        await self._acceptor.start(self._snapshot.listeners, sockets)
-        await self._overload.follow(*self._rules)
+    def start(self, sockets: Mapping[str, socket.socket]) -> None:
+        self._acceptor.start(self._snapshot.listeners, sockets)
+        self._overload.follow(*self._rules)
 
     # Another configuration -----------------------------------------------------------------------------------------
 
@@ -72,7 +73,7 @@ class Service:
         for key in former.pools.keys() - candidate.snapshot.pools.keys():
             former.pools[key].retire()
         await self._acceptor.change(candidate.snapshot.listeners, candidate.sockets)
-        await self._overload.follow(candidate.config.overload, candidate.slots)
+        self._overload.follow(candidate.config.overload, candidate.slots)
         return True
 
     def _move_clients(self, former: Snapshot) -> None:
@@ -89,12 +90,17 @@ class Service:
     def reopen_logs(self) -> None:
         self._site.logs.reopen()
 
-    def flush_logs(self) -> None:
-        self._site.logs.flush()
+    def close_logs(self) -> None:
+        self._site.logs.close()
 
-    async def stop_caring(self) -> None:
+    def tick(self) -> None:
+        """To be called every 50 ms."""
+        self._overload.tick()
+        shortages.tell()
+
+    def stop_caring(self) -> None:
         """Nothing is done because of overload any more."""
-        await self._overload.follow(None, self._rules[1])
+        self._overload.follow(None, self._rules[1])
 
     # The end -------------------------------------------------------------------------------------------------------
 
