@@ -20,6 +20,9 @@ class LogFile:
     def flush(self) -> int:
         """Write what waits.  Returns how many bytes the file has not taken."""
 
+    def retry(self) -> None:
+        """Write what waits, if the file did not take it the last time; to be called once a second."""
+
     def reopen(self) -> None:
         """Write what waits into the file as it was, then open `path` anew, for somebody who has moved the file away.
 

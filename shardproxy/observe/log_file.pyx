@@ -104,6 +104,10 @@ cdef class LogFile:
         self.push()
         return self.used
 
+    def retry(self):
+        if self.error:
+            self.push()
+
     def reopen(self):
         self.push()
         self.open_anew()

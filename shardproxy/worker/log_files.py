@@ -7,6 +7,8 @@ from weakref import WeakValueDictionary
 
 from shardproxy.observe.log_file import LogFile
 
+RETRY_TICKS = 20
+
 logger = logging.getLogger(__name__)
 
 
@@ -19,6 +21,7 @@ class LogFiles:
     def __init__(self, *, is_rehearsal: bool = False) -> None:
         self._files: WeakValueDictionary[str, LogFile] = WeakValueDictionary()
         self._is_rehearsal = is_rehearsal
+        self._ticks = 0
 
     def file(self, path: str, *, must_open: bool) -> LogFile:
         """Raises `OSError` when a file that is new here cannot be opened and `must_open` is true.
@@ -31,9 +34,12 @@ class LogFiles:
             self._files[path] = found
         return found
 
-    def flush(self) -> None:
-        for file in list(self._files.values()):
-            file.flush()
+    def tick(self) -> None:
+        """To be called every 50 ms: once a second what a file has not taken is offered to it again."""
+        self._ticks = (self._ticks + 1) % RETRY_TICKS
+        if self._ticks == 0:
+            for file in list(self._files.values()):
+                file.retry()
 
     def close(self) -> None:
         """Write what waits, for the last time."""

@@ -96,6 +96,7 @@ class Service:
     def tick(self) -> None:
         """To be called every 50 ms."""
         self._overload.tick()
+        self._site.logs.tick()
         shortages.tell()
 
     def stop_caring(self) -> None:

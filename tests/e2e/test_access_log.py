@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.peers import Client, Origin, recording_origin, says
-from tests.proxykit import ROOT, Proxy, eventually, free_port, proxy
+from tests.proxykit import ROOT, Proxy, eventually, exchange, free_port, proxy
 
 CONFIGURATION = """
 workers: WORKERS
@@ -220,3 +220,60 @@ def test_a_directory_that_is_not_there_is_told_before_anything_starts(tmp_path: 
     assert f"cannot start: listeners[0].access_log: there is no directory {tmp_path / 'no'}" in ended.stderr
 
 
+
+
+@contextmanager
+def logging_to(directory: Path, tmp_path: Path, origin: Origin) -> Iterator[Proxy]:
+    """Two workers whose access log is in `directory`."""
+    text = CONFIGURATION.replace("ORIGIN", origin.address).replace("LOG", str(directory / "access.log"))
+    with proxy(tmp_path, text.replace("WORKERS", "2").replace("FORMAT", "json")) as running:
+        yield running
+
+
+def test_workers_that_cannot_open_their_log_serve_and_write_as_soon_as_they_can(tmp_path: Path, origin: Origin) -> None:
+    directory = tmp_path / "logs"
+    directory.mkdir()
+    with logging_to(directory, tmp_path, origin) as running:
+        (directory / "access.log").unlink()
+        directory.rmdir()
+        former = running.worker_pids()
+        for pid in former:
+            os.kill(pid, signal.SIGKILL)
+        eventually(lambda: running.log.count("access.log cannot be opened: No such file") == 2, "the reason in the log")
+        eventually(lambda: running.is_ready() and not set(former) & set(running.worker_pids()), "other workers")
+        with Client(running.port) as client:
+            assert client.get("/app/kept").status == 200
+        reload(running, next(tmp_path.glob("proxy-*.yaml")), next(tmp_path.glob("proxy-*.yaml")).read_text() + "\n")
+        running.process.send_signal(signal.SIGUSR1)
+        with Client(running.port) as client:
+            assert client.get("/app/after").status == 200
+        directory.mkdir()
+        eventually((directory / "access.log").exists, "the file")
+        assert {line["target"] for line in lines(directory / "access.log", 2)} == {"/app/kept", "/app/after"}
+
+
+def test_lines_that_find_no_room_are_counted(tmp_path: Path, origin: Origin) -> None:
+    directory = tmp_path / "logs"
+    directory.mkdir()
+    (directory / "access.log").symlink_to("/dev/full")
+    with logging_to(directory, tmp_path, origin) as running:
+        path = "/moved?" + "x" * 1900
+        for _ in range(2):
+            exchange(running.port, f"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n".encode() * 100 + b"GET /")
+        eventually(lambda: running.stats()["access_log_dropped"] > 0, "lines that are left out")
+        assert "access.log cannot be written: No space left on device" in running.log
+
+
+def test_a_pipe_without_a_reader_loses_no_worker(tmp_path: Path, origin: Origin) -> None:
+    directory = tmp_path / "logs"
+    directory.mkdir()
+    os.mkfifo(directory / "access.log")
+    with logging_to(directory, tmp_path, origin) as running:
+        eventually(lambda: "access.log cannot be opened: No such device" in running.log, "the reason in the log")
+        with Client(running.port) as client:
+            assert client.get("/app").status == 200
+        reader = os.open(directory / "access.log", os.O_RDONLY)
+        try:
+            assert json.loads(os.read(reader, 10_000))["target"] == "/app"
+        finally:
+            os.close(reader)

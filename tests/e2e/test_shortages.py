@@ -1,0 +1,110 @@
+"""A worker that has no descriptor left: clients wait, nothing spins, no endpoint is blamed, and the log says why."""
+
+from __future__ import annotations
+
+import os
+import re
+import resource
+import signal
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.peers import Client, Origin, recording_origin
+from tests.proxykit import Proxy, eventually, free_port, proxy
+
+CONFIGURATION = """
+workers: 1
+listeners:
+  - bind: 127.0.0.1:PORT
+    on_full: ON_FULL
+    max_connections: 1000
+    routes:
+      - {match: {path: /moved}, redirect: {path: /new}}
+      - {match: {prefix: /}, cluster: app}
+clusters:
+  - name: app
+    endpoints: [ORIGIN]
+    outlier_detection: {consecutive_5xx: 1, base_ejection_time: 1h}
+"""
+
+
+@pytest.fixture
+def origin() -> Iterator[Origin]:
+    with recording_origin() as recording:
+        yield recording
+
+
+def configuration(origin: Origin, on_full: str = "refuse") -> str:
+    return CONFIGURATION.replace("ORIGIN", origin.address).replace("ON_FULL", on_full)
+
+
+def open_descriptors(pid: int) -> set[int]:
+    return {int(path.name) for path in Path(f"/proc/{pid}/fd").iterdir()}
+
+
+@contextmanager
+def descriptors_left(pid: int, count: int) -> Iterator[None]:
+    """The process `pid` can open `count` descriptors more, and no others."""
+    used, limit = open_descriptors(pid), 0
+    while count or max(used) >= limit:
+        count -= limit not in used
+        limit += 1
+    former = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (limit, former[1]))
+    try:
+        yield
+    finally:
+        with suppress(ProcessLookupError):
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, former)
+
+
+def failed_accepts(running: Proxy) -> list[int]:
+    """As the lines of the log have them."""
+    found = re.findall(r"accept failed (?:(\d+) times|once): all \d+ descriptors", running.log)
+    return [int(times or 1) for times in found]
+
+
+@pytest.mark.parametrize("on_full", ["refuse", "wait"])
+def test_clients_wait_for_a_descriptor_and_the_worker_rests(tmp_path: Path, origin: Origin, on_full: str) -> None:
+    with proxy(tmp_path, configuration(origin, on_full)) as running, ExitStack() as stack:
+        (worker,) = running.worker_pids()
+        with descriptors_left(worker, 4):
+            clients = [stack.enter_context(Client(running.port)) for _ in range(10)]
+            for client in clients:
+                client.send("GET /moved HTTP/1.1")
+            eventually(lambda: len(failed_accepts(running)) >= 3, "lines of the log")
+            assert max(failed_accepts(running)) <= 50, "the worker asks again at once"
+            for client in clients[:4]:
+                assert client.read().status == 301
+                client.close()
+            assert [clients[4].read().status, clients[5].read().status] == [301, 301]
+        assert [client.read().status for client in clients[6:]] == [301] * 4
+
+
+def test_a_reload_that_needs_descriptors_is_refused_and_leaves_none(tmp_path: Path, origin: Origin) -> None:
+    with proxy(tmp_path, configuration(origin)) as running:
+        (worker,) = running.worker_pids()
+        (file,) = tmp_path.glob("*.yaml")
+        routes = "[{match: {prefix: /}, cluster: app}]"
+        more = f"listeners:\n  - {{bind: '127.0.0.1:{free_port()}', routes: {routes}}}\n"
+        with Client(running.port) as client:
+            assert client.ask("GET /moved HTTP/1.1").status == 301
+        before = open_descriptors(worker)
+        file.write_text(file.read_text().replace("listeners:\n", more))
+        with descriptors_left(worker, 1):
+            running.process.send_signal(signal.SIGHUP)
+            eventually(lambda: "1 of 2 descriptors came with the configuration" in running.log, "the refusal")
+            assert open_descriptors(worker) == before
+        running.process.send_signal(signal.SIGHUP)
+        eventually(lambda: running.stats()["version"] == 2, "the reload")
+
+
+def test_a_worker_without_a_descriptor_drains(tmp_path: Path, origin: Origin) -> None:
+    with proxy(tmp_path, configuration(origin, "wait")) as running:
+        (worker,) = running.worker_pids()
+        with descriptors_left(worker, 0):
+            os.kill(running.process.pid, signal.SIGTERM)
+            assert running.process.wait(timeout=20) == 0
