@@ -131,6 +131,8 @@ cdef class Client(Connection):
             self.refuse(Fault.HEAD_TIMEOUT)
         elif self.state == READ_HEAD and (self.partial is not None or self.blank_lines):
             self.refuse(Fault.HEAD_TIMEOUT)
+        elif self.state == READ_HEAD and not self.is_blocked and self.has_unread():
+            self.set_deadline(self.wheel.now_ns + self.listener.request_head_ns)    # its head is served next
         elif self.state == READ_HEAD and not self.is_blocked:
             self.close()
         elif (self.state == READ_HEAD or self.state == CLOSED) and self.makes_progress():

@@ -21,6 +21,7 @@ cdef class Process:
         self.loop = loop
         self.wheel = Wheel()
         self.watcher = Watch(loop)
+        self.watcher.wheel = self.wheel
         self.scratch = Scratch()
         self.gauges = gauges
         self.gauge_cells = &gauges.cells
@@ -51,13 +52,15 @@ cdef class Process:
             self.slots.faults[i] = counter(names.fault(name))
 
     def tick(self):
-        """Serve the timeouts that are due; renew the date when its second is over."""
-        cdef int64_t now_s
-        self.wheel.advance()
-        now_s = <int64_t>time.time()
+        """Serve the timeouts that are due, after a stall the sockets before them; renew the date when its second is
+        over."""
+        cdef int64_t now_s = <int64_t>time.time()
         if now_s != self.date_s:
             self.date_s = now_s
             self.date_line = b"Date: %s\r\n" % formatdate(now_s, usegmt=True).encode()
+        if self.wheel.is_late():
+            self.watcher.catch_up()
+        self.wheel.advance()
 
     # hot
     cdef void write_request_id(self, char* out) noexcept:

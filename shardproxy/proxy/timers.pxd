@@ -5,6 +5,7 @@ from libc.stdint cimport int64_t, uint32_t
 cdef enum:
     TICK_NS = 50_000_000        # timeouts are late by two of these at most, and never early
     WHEEL_SLOTS = 512           # one turn: 25.6 s; timers further ahead go round again
+    STALL_NS = 100_000_000      # without a tick: the process has stood still
 
 cdef struct Timer:
     Timer* next                 # NULL = in no slot
@@ -32,8 +33,11 @@ cdef class Timed:
 cdef class Wheel:
     cdef Timer[512] slots       # each the head of a ring
     cdef int64_t tick           # the last one that was served
-    cdef readonly int64_t now_ns  # when that was: good enough for every deadline
+    cdef readonly int64_t now_ns  # when that was, or a turn began later: good enough for every deadline
+    cdef int64_t advanced_ns    # when that was
+    cdef int64_t stalled_ns     # for how long nothing was served before this advance(); 0 = it comes in time
 
+    cdef bint is_late(self) noexcept
     cdef void link(self, Timer* timer, int64_t deadline) noexcept
     cdef void serve(self, Timer* slot, int64_t now_ns) noexcept
     cdef void call(self, Timed owner) noexcept

@@ -1,4 +1,8 @@
-"""The timer wheel: head, body, response and idle timeouts of all connections of a worker."""
+"""The timer wheel: head, body, response and idle timeouts of all connections of a worker.
+
+After a stall (SIGSTOP, a suspended machine, a busy one) the time in which the process stood still does not count: what
+its peers have sent meanwhile has not been looked at.  A timer that became due in that time gets it once more.
+"""
 
 cimport cython
 
@@ -47,7 +51,7 @@ cdef class Wheel:
         cdef int i
         for i in range(WHEEL_SLOTS):
             self.slots[i].next = self.slots[i].previous = &self.slots[i]
-        self.now_ns = now_ns()
+        self.now_ns = self.advanced_ns = now_ns()
         self.tick = self.now_ns // TICK_NS
 
     # hot
@@ -61,16 +65,24 @@ cdef class Wheel:
         timer.tick = tick
         push(&self.slots[tick % WHEEL_SLOTS], timer)
 
+    cdef bint is_late(self) noexcept:
+        """Has the process stood still since the last advance()?"""
+        return now_ns() - self.advanced_ns > STALL_NS
+
     def advance(self):
-        """Serve all ticks that have passed.  Cost: the timers in these slots; to be called every TICK_NS."""
-        cdef int64_t now, last
+        """Serve all ticks that have passed.  Cost: the timers in these slots; to be called every TICK_NS.
+
+        Two stalls that follow each other count as one: a process that is always late still has its timeouts."""
+        cdef int64_t last
         self.now_ns = now_ns()
+        self.stalled_ns = self.now_ns - self.advanced_ns if self.is_late() and not self.stalled_ns else 0
         last = self.now_ns // TICK_NS
         if last - self.tick > WHEEL_SLOTS:
             self.tick = last - WHEEL_SLOTS
         while self.tick < last:
             self.tick += 1
             self.serve(&self.slots[self.tick % WHEEL_SLOTS], self.now_ns)
+        self.advanced_ns = self.now_ns
 
     cdef void serve(self, Timer* slot, int64_t now_ns) noexcept:
         """Those who are due are told; those who have been moved ahead are put back; the others are left out."""
@@ -85,6 +97,8 @@ cdef class Wheel:
         while due.next != &due:
             timer = due.next
             unlink(timer)
+            if self.stalled_ns and self.advanced_ns < timer.deadline <= now_ns:
+                timer.deadline += self.stalled_ns
             if timer.deadline > now_ns:
                 self.link(timer, timer.deadline)
             elif timer.deadline:

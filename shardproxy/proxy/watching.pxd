@@ -1,6 +1,8 @@
 # Descriptors that are watched by an epoll of the worker's own, and served in C as soon as they are ready.
 from libc.stdint cimport int64_t, uint32_t
 
+from .timers cimport Wheel
+
 cdef extern from "<sys/epoll.h>" nogil:
     ctypedef union epoll_data_t:
         void* ptr
@@ -39,6 +41,7 @@ cdef class Reader(Watched):
 
 cdef class Watch:
     cdef object loop
+    cdef Wheel wheel                # whose time is set when a turn begins, or None
     cdef int epoll
     cdef epoll_event[MOST_EVENTS] events
     cdef char* buffer               # READ_BYTES that a read takes first; never in use over a turn
@@ -51,6 +54,8 @@ cdef class Watch:
     cdef int64_t timers_until_ns    # when the last timer that was set will have run
 
     cdef int serve(self, int wait_ms) noexcept
+    cdef void catch_up(self) noexcept
+    cdef void set_time(self, int64_t now) noexcept
     cdef void serve_one(self, Watched member, uint32_t mask) noexcept
     cdef void end_leaving(self) noexcept
     cdef void end_one(self, Watched member) noexcept

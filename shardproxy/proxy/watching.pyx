@@ -127,10 +127,23 @@ cdef class Watch:
         cdef bint is_busy = began - self.left_ns < SOON_NS
         cdef int wait_ms = TIMER_WAIT_MS if began < self.timers_until_ns else WAIT_MS
         self.is_hurried = False
+        self.set_time(began)
         self.serve(0)
         while is_busy and not self.is_hurried and now_ns() - began < TURN_NS:
             is_busy = self.serve(wait_ms) > 0
         self.left_ns = now_ns()
+
+    cdef void set_time(self, int64_t now) noexcept:
+        """Deadlines that are set from here on are reckoned from now, not from before a stall."""
+        if self.wheel is not None:
+            self.wheel.now_ns = now
+
+    cdef void catch_up(self) noexcept:
+        """Serve all that are ready once, so that what has arrived during a stall is seen before timers are."""
+        cdef int rounds = self.members // MOST_EVENTS + 2
+        self.set_time(now_ns())
+        while rounds > 0 and self.serve(0) > 0:
+            rounds -= 1
 
     cdef int serve(self, int wait_ms) noexcept:
         cdef int i, count
