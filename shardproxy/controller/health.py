@@ -95,7 +95,9 @@ class Checker:
         """One check; when the next is due, in seconds from now."""
         async with self._turns:
             begin = time.monotonic()
-            self._conclude(await self._probe.ask())
+            reason = await self._probe.ask()
+        if reason is not None:
+            self._conclude(reason)
         return max(0.0, begin + self._pause_s() - time.monotonic())
 
     def _conclude(self, reason: Reason) -> None:

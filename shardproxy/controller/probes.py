@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import suppress
 from typing import Protocol
 
@@ -16,6 +17,7 @@ from shardproxy.controller.failures import is_shortage
 from shardproxy.controller.reasons import Reason, Why
 
 MOST_BODY_BYTES = 64 << 10
+LATE_S = 0.5  # so much later than its timeout a check ends only when the process has stood still
 _HEADERS = {"User-Agent": "shardproxy-health-check", "Connection": "close"}
 
 GOOD = Reason(Why.GOOD)
@@ -24,15 +26,30 @@ GOOD = Reason(Why.GOOD)
 class Probe(Protocol):
     """Gives up after the check's timeout. Raises `OSError` where it is this machine that is short of something."""
 
-    async def ask(self) -> Reason:
-        """`GOOD`, or what is wrong."""
+    async def ask(self) -> Reason | None:
+        """`GOOD`, or what is wrong; None when the check says nothing of the endpoint, since the fault is our own."""
 
 
 def probe_of(check: HealthCheck, address: Address) -> Probe:
     """How to find out what `check` wants to know of the endpoint at `address`."""
     if check.port is not None:
         address = Address(address.host, check.port)
-    return TcpProbe(check, address) if check.type == "tcp" else HttpProbe(check, address)
+    probe = TcpProbe(check, address) if check.type == "tcp" else HttpProbe(check, address)
+    return FairProbe(probe, check.timeout / 1e9)
+
+
+class FairProbe:
+    """Does not hold against the endpoint the time in which this process stood still."""
+
+    def __init__(self, probe: TcpProbe | HttpProbe, timeout_s: float) -> None:
+        self._probe = probe
+        self._most_s = timeout_s + LATE_S
+
+    async def ask(self) -> Reason | None:
+        begun_s = time.monotonic()
+        reason = await self._probe.ask()
+        is_late = reason.why is Why.TIMEOUT and time.monotonic() - begun_s > self._most_s
+        return None if is_late else reason
 
 
 class TcpProbe:

@@ -25,7 +25,8 @@ PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 CONSEQUENCES = {
     "accept": "clients wait in the accept queue, and the worker accepts again in 0.1 s",
     "connect": "requests that need a new connection to it get 503 no_resources",
-    "watch": "its connection is closed",
+    "watch": "what it was needed for ends, or is tried again",
+    "check": "the endpoint keeps its health, and is checked again after the interval",
 }
 
 logger = logging.getLogger(__name__)
@@ -118,6 +119,14 @@ REASONS: dict[int, Callable[[], str]] = {
     errno.ENOMEM: _memory,
     errno.ENOSPC: _watches,
 }
+
+
+def is_shortage(error: int | None, *, is_unix: bool = False) -> bool:
+    """Whether a call that failed with this number failed for want of something of our own, not because of the peer.
+
+    `is_unix`: it was `connect` on a Unix socket, where EAGAIN says that the backlog of the peer is full (connect(2)).
+    """
+    return error in REASONS and not (is_unix and error == errno.EAGAIN)
 
 
 def descriptor_limit() -> int:

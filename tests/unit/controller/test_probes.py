@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from tests.proxykit import free_port, scripted_origin
 from tests.unit.controller.shortage import no_descriptors_left
 
 
-def ask(address: str, **check: Any) -> Reason:
+def ask(address: str, **check: Any) -> Reason | None:
     check = {"path": "/healthz", "timeout": 2 * 10**9, **check}
     return asyncio.run(probe_of(HealthCheck(**check), parse_address(address)).ask())
 
@@ -165,3 +166,17 @@ def test_no_other_shortage_is_the_endpoints_either(number: int, monkeypatch: pyt
             assert caught.value.errno == number
 
     asyncio.run(story())
+
+
+def test_a_timeout_that_comes_late_because_we_stood_still_says_nothing_of_the_endpoint() -> None:
+    async def check(address: str, stall_s: float) -> Reason | None:
+        probe = probe_of(HealthCheck(path="/healthz", timeout=10**8), parse_address(address))
+        asking = asyncio.create_task(probe.ask())
+        await asyncio.sleep(0.02)
+        time.sleep(stall_s)  # what is tested is how long it stands still
+        return await asking
+
+    with patient() as one:
+        one.status = 0
+        assert asyncio.run(check(one.address, 0.0)) == Reason(Why.TIMEOUT)
+        assert asyncio.run(check(one.address, 0.8)) is None
