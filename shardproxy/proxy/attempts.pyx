@@ -6,8 +6,9 @@ import socket
 from libc.stdint cimport uint32_t
 
 from shardproxy.http1.faults cimport Fault
-from .boundary cimport report
+from .boundary cimport note_shortage, report
 from .streams import adopt
+from shardproxy.observe.shortages import is_shortage
 from .watching cimport EPOLLOUT
 
 
@@ -23,14 +24,28 @@ def socket_for(address):
 cdef class Attempt(Watched):
     def __init__(self, Watch watcher not None, address, Upstream upstream not None):
         """Begins.  The upstream gets opened() or connect_failed() later; raises OSError when not even that."""
-        self.sock = socket_for(address)
+        self.address = address
+        try:
+            self.sock = socket_for(address)
+        except OSError as error:
+            note_shortage("connect", error.errno, address)
+            raise
         self.upstream = upstream
         self.join(watcher, self.sock.fileno())
-        error = self.sock.connect_ex(address.path or (address.host, address.port))
-        if error in (0, errno.EINPROGRESS):
-            self.watch(EPOLLOUT)
-        else:
-            watcher.call_soon(self.fail)
+        try:
+            self.begin()
+        except BaseException:
+            self.cancel()
+            raise
+
+    cdef begin(self):
+        cdef int error = self.sock.connect_ex(self.address.path or (self.address.host, self.address.port))
+        if error and error != errno.EINPROGRESS:
+            self.error = error
+        elif not self.watch(EPOLLOUT):
+            self.error = errno.ENOMEM
+        if self.error:
+            self.watcher.call_soon(self.fail)
 
     def __repr__(self):
         return f"<Attempt {self.fd} {'over' if self.upstream is None else 'connecting'}>"
@@ -38,7 +53,8 @@ cdef class Attempt(Watched):
     cdef int ready(self, uint32_t mask) except -1:
         if self.upstream is None:
             return 0
-        if self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+        self.error = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if self.error:
             self.fail()
             return 0
         upstream = self.upstream
@@ -52,7 +68,14 @@ cdef class Attempt(Watched):
         self.end_with(fault)
 
     def fail(self):
-        self.end_with(Fault.CONNECT_FAILED)
+        """The endpoint is blamed only for what it did, not for what this process lacks."""
+        if self.upstream is None:
+            return
+        if is_shortage(self.error, is_unix=self.address.is_unix):
+            note_shortage("connect", self.error, self.address)
+            self.end_with(Fault.NO_RESOURCES)
+        else:
+            self.end_with(Fault.CONNECT_FAILED)
 
     # boundary
     cdef void end_with(self, int fault) noexcept:

@@ -56,8 +56,8 @@ cdef class Process:
         over."""
         cdef int64_t now_s = <int64_t>time.time()
         if now_s != self.date_s:
-            self.date_s = now_s
             self.date_line = b"Date: %s\r\n" % formatdate(now_s, usegmt=True).encode()
+            self.date_s = now_s
         if self.wheel.is_late():
             self.watcher.catch_up()
         self.wheel.advance()

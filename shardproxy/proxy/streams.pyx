@@ -8,7 +8,6 @@ The user is told to pause as soon as the socket does not take all, and to go on 
 close(), abort() or an error, never from within them.
 """
 
-import os
 import socket
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
@@ -92,8 +91,10 @@ cdef class Stream(Watched):
         return 0
 
     cdef void set_interest(self) noexcept:
-        if not self.is_lost:
-            self.watch((EPOLLIN if self.is_reading else 0) | (EPOLLOUT if self.backlog is not None else 0))
+        """A stream that the kernel does not watch would wait for ever, so it ends."""
+        cdef uint32_t wanted = (EPOLLIN if self.is_reading else 0) | (EPOLLOUT if self.backlog is not None else 0)
+        if not self.is_lost and not self.watch(wanted):
+            self.break_off(Fault.NO_RESOURCES)
 
     # What epoll says -----------------------------------------------------------------------------------------------
 
@@ -278,8 +279,11 @@ cdef class Stream(Watched):
 
     def own_name(self):
         """The address on this side, as Python has it."""
-        with socket.socket(fileno=os.dup(self.fd)) as sock:
+        sock = socket.socket(fileno=self.fd)    # no copy of it: there may be no descriptor left
+        try:
             return sock.getsockname()
+        finally:
+            sock.detach()
 
     def peer_name(self):
         """The address as Python has it; an empty text for a Unix socket."""

@@ -31,7 +31,7 @@ cdef class Watched:
     cdef void crashed(self, int fault) noexcept
 
     cdef void join(self, Watch watcher, int fd) noexcept
-    cdef void watch(self, uint32_t interest) noexcept
+    cdef bint watch(self, uint32_t interest) noexcept
     cdef void forget(self) noexcept
     cdef void leave(self) noexcept
 

@@ -15,11 +15,11 @@ turn goes on does so at its end.  (A set of them would cost a hundred bytes for 
 import os
 
 from cpython.ref cimport Py_DECREF, Py_INCREF
-from libc.errno cimport errno
+from libc.errno cimport ENOMEM, errno
 from libc.stdlib cimport free, malloc
 
 from shardproxy.shm.clock cimport now_ns
-from .boundary cimport report
+from .boundary cimport note_shortage, report
 from .sockets cimport sp_close
 
 cdef extern from "<sys/epoll.h>" nogil:
@@ -34,6 +34,8 @@ cdef enum:
     WAIT_MS = 20            # ... or when nobody was ready for so long: short enough for what comes every 50 ms
     TIMER_WAIT_MS = 1       # ... while a timer runs; a shorter wait makes the kernel set a clock, which is dear
     SOON_NS = 100_000       # who is ready so soon after a turn shows that there is much to do
+
+NO_ROOM = "the kernel has no room to watch another descriptor"
 
 
 cdef class Watched:
@@ -54,15 +56,18 @@ cdef class Watched:
         watcher.members += 1
         Py_INCREF(self)
 
-    cdef void watch(self, uint32_t interest) noexcept:
-        """From here on for this."""
+    cdef bint watch(self, uint32_t interest) noexcept:
+        """From here on for this.  False: the kernel has no room for it, which the log says; then it is not watched."""
         cdef epoll_event event
         if self.fd < 0 or (self.is_watched and interest == self.interest):
-            return
+            return True
         event.events = self.interest = interest
         event.data.ptr = <void*>self
         if epoll_ctl(self.watcher.epoll, EPOLL_CTL_MOD if self.is_watched else EPOLL_CTL_ADD, self.fd, &event) == 0:
             self.is_watched = True
+            return True
+        note_shortage("watch", errno, self)
+        return False
 
     cdef void forget(self) noexcept:
         """Not any more: errors and hang-ups, which can't be masked, aren't told either."""
@@ -83,7 +88,9 @@ cdef class Reader(Watched):
     def __init__(self, Watch watcher not None, int fd, call):
         self.call = call
         self.join(watcher, fd)
-        self.watch(EPOLLIN)
+        if not self.watch(EPOLLIN):
+            self.leave()
+            raise OSError(ENOMEM, NO_ROOM)
 
     def __repr__(self):
         return f"<Reader {self.fd}>"
@@ -97,7 +104,8 @@ cdef class Reader(Watched):
         self.forget()
 
     def resume(self):
-        self.watch(EPOLLIN)
+        if not self.watch(EPOLLIN):
+            raise OSError(ENOMEM, NO_ROOM)
 
     def close(self):
         self.leave()

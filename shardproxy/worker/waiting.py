@@ -56,8 +56,15 @@ class WaitingServer:
             self._wait(SHORTAGE_S)
 
     def _start(self, connection: socket.socket) -> None:
-        connection.setblocking(False)
-        adopt(self._process.watcher, connection.detach(), Downstream.admitted(self._process, self.listener))
+        """Without memory for it the connection is closed, and its place given back."""
+        try:
+            connection.setblocking(False)
+            client = Downstream.admitted(self._process, self.listener)
+            adopt(self._process.watcher, connection.detach(), client)
+        except BaseException:
+            connection.close()
+            self._give_place_back()
+            raise
 
     def _take_place(self) -> bool:
         cap = self.listener.max_connections
@@ -78,8 +85,12 @@ class WaitingServer:
         self._cancel()
 
     def resume(self) -> None:
+        """Later, if the kernel has no room to watch the socket."""
         self._cancel()
-        self._reader.resume()
+        try:
+            self._reader.resume()
+        except OSError:
+            self._wait(SHORTAGE_S)
 
     def close(self) -> None:
         """Accept no more."""

@@ -6,13 +6,14 @@ import os
 import re
 import resource
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.peers import Client, Origin, recording_origin
+from tests.e2e.peers import OK, Client, Origin, recording_origin, says_when
 from tests.proxykit import Proxy, eventually, free_port, proxy
 
 CONFIGURATION = """
@@ -108,3 +109,35 @@ def test_a_worker_without_a_descriptor_drains(tmp_path: Path, origin: Origin) ->
         with descriptors_left(worker, 0):
             os.kill(running.process.pid, signal.SIGTERM)
             assert running.process.wait(timeout=20) == 0
+
+
+def test_an_endpoint_is_not_blamed_when_we_have_no_descriptor_to_connect_to_it(tmp_path: Path, origin: Origin) -> None:
+    gate = threading.Event()
+    origin.plays["/held"] = says_when(gate, OK)
+    with proxy(tmp_path, configuration(origin)) as running, ExitStack() as stack:
+        (worker,) = running.worker_pids()
+        clients = [stack.enter_context(Client(running.port)) for _ in range(8)]
+        for client in clients:
+            assert client.get("/moved").status == 301
+        with descriptors_left(worker, 3):
+            for client in clients:
+                client.send("GET /held HTTP/1.1")
+            refused = clients[3:]
+            answers = [client.read() for client in refused]
+            assert {answer.status for answer in answers} == {503}
+            assert {tuple(answer.values("x-shardproxy-reason")) for answer in answers} == {("no_resources",)}
+        gate.set()
+        assert [client.read().status for client in clients[:3]] == [200] * 3
+        assert [client.get("/again").status for client in clients] == [200] * 8
+        (endpoint,) = running.endpoints().values()
+        assert (endpoint["unreached"], endpoint["failures"], endpoint["health"]["state"]) == (0, 0, "unchecked")
+        assert running.stats()["faults"]["no_resources"] == 5
+        assert f"connect to {origin.address} failed" in running.log
+
+
+def test_an_endpoint_without_a_listener_is_blamed_all_the_same(tmp_path: Path, origin: Origin) -> None:
+    text = CONFIGURATION.replace("ORIGIN", f"127.0.0.1:{free_port()}").replace("ON_FULL", "refuse")
+    with proxy(tmp_path, text) as running, Client(running.port) as client:
+        assert client.get("/").values("x-shardproxy-reason") == ["connect_failed"]
+        (endpoint,) = running.endpoints().values()
+        assert endpoint["unreached"] == 1
