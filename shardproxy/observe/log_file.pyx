@@ -144,6 +144,7 @@ cdef class LogFile:
         self.lost += 1
         self.complain()
 
+    # boundary
     cdef void complain(self) noexcept:
         """To the program's log, once a minute."""
         cdef int64_t now = now_ns()
@@ -161,6 +162,7 @@ cdef class LogFile:
         except Exception:
             pass    # no memory for that
 
+    # boundary
     cdef void revoke(self) noexcept:
         self.has_complained = False
         self.complain_ns = 0
