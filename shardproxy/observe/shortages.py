@@ -28,6 +28,7 @@ CONSEQUENCES = {
     "watch": "what it was needed for ends, or is tried again",
     "check": "the endpoint keeps its health, and is checked again after the interval",
 }
+WORDS = {"connect": "connect to", "watch": "epoll_ctl for", "check": "the health check of"}  # before a subject
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +66,7 @@ class Shortages:
 def describe(action: str, subject: str, error: int, count: int) -> str:
     """`connect to 10.0.0.1:80 failed 3 times: REASON; WHAT TO DO; WHAT HAPPENS NEXT`."""
     times = "once" if count == 1 else f"{count} times"
-    what = f"{action} to {subject}" if subject else action
+    what = f"{WORDS[action]} {subject}" if subject else action
     return f"{what} failed {times}: {reason(error)}; {CONSEQUENCES[action]}"
 
 

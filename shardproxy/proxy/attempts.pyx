@@ -43,7 +43,7 @@ cdef class Attempt(Watched):
         if error and error != errno.EINPROGRESS:
             self.error = error
         elif not self.watch(EPOLLOUT):
-            self.error = errno.ENOMEM
+            self.error = self.watcher.error
         if self.error:
             self.watcher.call_soon(self.fail)
 

@@ -43,6 +43,7 @@ cdef class Watch:
     cdef object loop
     cdef Wheel wheel                # whose time is set when a turn begins, or None
     cdef int epoll
+    cdef int error                  # errno of the last time that it took no descriptor
     cdef epoll_event[MOST_EVENTS] events
     cdef char* buffer               # READ_BYTES that a read takes first; never in use over a turn
     cdef int members                # who have joined and not left

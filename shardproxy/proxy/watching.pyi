@@ -11,7 +11,7 @@ class Reader:
     """Calls `call` whenever `fd` can be read, until it is closed; `fd` stays the caller's.
 
     As the loop's `add_reader`, but under load it does not have to wait for the loop's turn.  Raises `OSError`, as
-    `resume` does, when the kernel has no room for another descriptor in its epoll.
+    `resume` does, when the kernel does not take the descriptor.
     """
 
     def __init__(self, watcher: Watch, fd: int, call: Callable[[], object]) -> None: ...

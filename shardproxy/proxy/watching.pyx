@@ -15,7 +15,7 @@ turn goes on does so at its end.  (A set of them would cost a hundred bytes for 
 import os
 
 from cpython.ref cimport Py_DECREF, Py_INCREF
-from libc.errno cimport ENOMEM, errno
+from libc.errno cimport errno
 from libc.stdlib cimport free, malloc
 
 from shardproxy.shm.clock cimport now_ns
@@ -34,9 +34,6 @@ cdef enum:
     WAIT_MS = 20            # ... or when nobody was ready for so long: short enough for what comes every 50 ms
     TIMER_WAIT_MS = 1       # ... while a timer runs; a shorter wait makes the kernel set a clock, which is dear
     SOON_NS = 100_000       # who is ready so soon after a turn shows that there is much to do
-
-NO_ROOM = "the kernel has no room to watch another descriptor"
-
 
 cdef class Watched:
     def __cinit__(self):
@@ -59,6 +56,7 @@ cdef class Watched:
     cdef bint watch(self, uint32_t interest) noexcept:
         """From here on for this.  False: the kernel has no room for it, which the log says; then it is not watched."""
         cdef epoll_event event
+        cdef int error
         if self.fd < 0 or (self.is_watched and interest == self.interest):
             return True
         event.events = self.interest = interest
@@ -66,7 +64,8 @@ cdef class Watched:
         if epoll_ctl(self.watcher.epoll, EPOLL_CTL_MOD if self.is_watched else EPOLL_CTL_ADD, self.fd, &event) == 0:
             self.is_watched = True
             return True
-        note_shortage("watch", errno, self)
+        error = self.watcher.error = errno
+        note_shortage("watch", error, self)
         return False
 
     cdef void forget(self) noexcept:
@@ -90,7 +89,7 @@ cdef class Reader(Watched):
         self.join(watcher, fd)
         if not self.watch(EPOLLIN):
             self.leave()
-            raise OSError(ENOMEM, NO_ROOM)
+            raise OSError(watcher.error, os.strerror(watcher.error))
 
     def __repr__(self):
         return f"<Reader {self.fd}>"
@@ -105,7 +104,7 @@ cdef class Reader(Watched):
 
     def resume(self):
         if not self.watch(EPOLLIN):
-            raise OSError(ENOMEM, NO_ROOM)
+            raise OSError(self.watcher.error, os.strerror(self.watcher.error))
 
     def close(self):
         self.leave()
