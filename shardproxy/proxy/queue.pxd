@@ -64,8 +64,6 @@ cdef class Queue(WaitingRoom):
     cdef int64_t ignored_key
 
     cdef Line line_of(self, int rank)
-    cdef Waiter first(self)
-    cdef Waiter last(self)
     cdef Waiter oldest_asker(self)
     cdef void publish(self) noexcept
     cdef void note(self, ClusterRuntime cluster) noexcept

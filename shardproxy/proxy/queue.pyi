@@ -1,4 +1,3 @@
-from collections.abc import Callable
 from typing import NamedTuple
 
 from shardproxy.proxy.timers import Wheel
@@ -28,6 +27,3 @@ class Queue:
     ) -> None: ...
     def awake(self) -> None:
         """The own bell has rung: there may be a free place, for the first of this worker or of another."""
-
-def bell_reader(waiters: Waiters, queues: dict[str, Queue]) -> Callable[[], None]:
-    """What to call when the own bell can be read."""

@@ -29,7 +29,6 @@ Cost: to enter and to leave, a few steps, and one look at the counts of the endp
 nobody waiting, a request looks once at one gauge before it, and once after.
 """
 
-import os
 from collections import namedtuple
 
 cimport cython
@@ -113,7 +112,7 @@ cdef class Queue(WaitingRoom):
     @property
     def is_empty(self):
         """Whether nobody waits in this worker."""
-        return self.first() is None
+        return first_of(self) is <PyObject*>None
 
     # What exchanges say --------------------------------------------------------------------------------------------
 
@@ -200,7 +199,7 @@ cdef class Queue(WaitingRoom):
 
     cdef int timed_out(self) except -1:
         """Every 50 to 100 ms while somebody waits in this worker."""
-        if self.first() is None:
+        if first_of(self) is <PyObject*>None:
             return 0
         self.set_deadline(now_ns() + LOOK_NS)
         self.claim()
@@ -215,9 +214,6 @@ cdef class Queue(WaitingRoom):
     cdef Line line_of(self, int rank):
         return self.high if rank == 0 else self.normal if rank == 1 else self.low
 
-    cdef Waiter first(self):
-        return <Waiter>first_of(self)
-
     cdef void publish(self) noexcept:
         """Say who is first in this worker, and who is last."""
         cdef int64_t first = 0, last = 0
@@ -229,9 +225,6 @@ cdef class Queue(WaitingRoom):
             last = END - waiter_key((<Waiter>waiter).rank, (<Waiter>waiter).since_ns)
         waiter_publish(self.cells, self.slots.queue, first)
         waiter_publish(self.cells, self.slots.end, last)
-
-    cdef Waiter last(self):
-        return <Waiter>last_of(self)
 
     # boundary
     cdef void serve(self, Cluster cluster) noexcept:
@@ -247,6 +240,7 @@ cdef class Queue(WaitingRoom):
         self.is_serving = False
 
     cdef int serve_while_room(self, Cluster cluster) except -1:
+        cdef Waiter waiter
         cdef int row, lost = 0
         while lost < MAX_LOST_RACES and cluster.has_room():
             row = waiter_best(self.cells, self.slots.queue, self.ignored_row, self.ignored_key)
@@ -258,8 +252,9 @@ cdef class Queue(WaitingRoom):
                 break
             if not self.finds_connection():
                 break
-            cluster = self.first().exchange.cluster.balancing
-            if not self.admit(self.first()):
+            waiter = <Waiter>first_of(self)
+            cluster = waiter.exchange.cluster.balancing
+            if not self.admit(waiter):
                 lost += 1
         return 0
 
@@ -288,13 +283,12 @@ cdef class Queue(WaitingRoom):
             row = NOBODY
         self.seen_row, self.seen_key = row, key
 
-
     # Making way for a higher class, when as many wait as may ---------------------------------------------------------
 
     cdef bint make_room(self, int rank) except -1:
         """The last here goes, if none in another worker is of a lower class; it leaves its place to one of class `rank`."""
         cdef int row = waiter_best(self.cells, self.slots.end, NOBODY, 0)
-        cdef Waiter last = self.last()
+        cdef Waiter last = <Waiter>last_of(self)
         if last is None or row == NOBODY or last.rank < end_rank(waiter_at(self.cells, self.slots.end, row)):
             return False
         return self.push_out(rank, GONE)
@@ -307,7 +301,7 @@ cdef class Queue(WaitingRoom):
 
     cdef bint push_out(self, int rank, Standing standing) except -1:
         """The last here goes, if it is of a lower class than `rank`; as GONE it leaves its place behind."""
-        cdef Waiter last = self.last()
+        cdef Waiter last = <Waiter>last_of(self)
         if last is None or last.rank <= rank:
             return False
         last.standing = standing
@@ -411,14 +405,3 @@ cdef PyObject* last_of(Queue queue) noexcept:
 
 cdef inline int end_rank(int64_t key) noexcept nogil:
     return <int>((END - key) >> CLASS_SHIFT)
-
-
-def bell_reader(Waiters waiters not None, dict queues not None):
-    def rung():
-        try:
-            os.eventfd_read(waiters.bell)
-        except BlockingIOError:
-            return
-        for queue in list(queues.values()):
-            queue.awake()
-    return rung

@@ -19,13 +19,13 @@ from shardproxy.control.periodic import PeriodicTimer
 from shardproxy.control.seat import Seat
 from shardproxy.observe import unraisable
 from shardproxy.proxy.process import Process
-from shardproxy.proxy.queue import bell_reader
 from shardproxy.proxy.watching import Reader
 from shardproxy.shm.addresses import Addresses
 from shardproxy.shm.gauges import Gauges
 from shardproxy.shm.metrics import Metrics
 from shardproxy.shm.rows import Rows, State
 from shardproxy.shm.waiters import Waiters
+from shardproxy.worker.bells import bell_reader
 from shardproxy.worker.drain import drain
 from shardproxy.worker.orders import Orders
 from shardproxy.worker.service import Service
