@@ -4,7 +4,7 @@ VENV    := .venv
 BIN     := $(VENV)/bin
 SOURCES := setup.py pyproject.toml $(shell find shardproxy -name '*.pyx' -o -name '*.pxd')
 
-.PHONY: run test test-debug soak lint bench bench-micro fuzz install-systemd clean
+.PHONY: run test test-debug soak lint bench bench-micro fuzz mutants install-systemd clean
 
 run: $(VENV)/run.installed
 	$(BIN)/shardproxy demo $(DEMO)
@@ -40,6 +40,11 @@ bench-micro: $(VENV)/test.installed
 fuzz: $(VENV)/test.installed
 	$(BIN)/python -m tests.fuzz.mutate --seconds $(or $(SECONDS),60)
 
+# Mutants of the Python of one room (supervisor, controller, config, limits) against its unit tests: takes long.
+# FILES="care scale" for some files only; AGAIN=1 tries only what has survived and what has changed.
+mutants: $(VENV)/mutants.installed
+	$(BIN)/python -m tests.mutants.run $(or $(ROOM),supervisor) $(FILES) $(if $(AGAIN),--again)
+
 # The units, the user and the directories; PREFIX/bin/shardproxy is the installed program (docs/systemd.md).
 install-systemd:
 	systemd/install.sh $(or $(PREFIX),/opt/shardproxy)
@@ -58,6 +63,10 @@ $(VENV)/test.installed: $(SOURCES) | $(BIN)/python
 
 $(VENV)/bench.installed: $(VENV)/test.installed
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[bench]'
+	@touch $@
+
+$(VENV)/mutants.installed: $(VENV)/test.installed
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[mutants]'
 	@touch $@
 
 clean:
