@@ -6,7 +6,6 @@ Every method does what is to be done now and returns; none waits.  What the phas
 from __future__ import annotations
 
 import logging
-import os
 import selectors
 import signal
 import time
@@ -21,6 +20,7 @@ from shardproxy.shm.rows import State
 from shardproxy.supervisor import children
 from shardproxy.supervisor.children import Entries
 from shardproxy.supervisor.memory import NoRow
+from shardproxy.supervisor.processes import Processes
 from shardproxy.supervisor.signals import STACKS, Signals
 from shardproxy.supervisor.state import Child, Household, Phase, Post
 from shardproxy.supervisor.watch import Verdict, Watch
@@ -48,8 +48,16 @@ class Care:
 
     audience: Audience | None = None
 
-    def __init__(self, home: Household, entries: Entries, selector: selectors.BaseSelector, marks: Signals) -> None:
+    def __init__(
+        self,
+        home: Household,
+        entries: Entries,
+        selector: selectors.BaseSelector,
+        marks: Signals,
+        processes: Processes,
+    ) -> None:
         self._home = home
+        self._processes = processes
         self._entries = entries
         self._selector = selector
         self._marks = marks
@@ -81,7 +89,7 @@ class Care:
                 self._hear(post, child, message)
         except PeerGone:
             self._hang_up(child)
-            condemn(child, time.monotonic_ns() + AFTERLIFE_NS, "it has closed its channel and does not end")
+            condemn(child, self._processes.now_ns() + AFTERLIFE_NS, "it has closed its channel and does not end")
 
     def tell(self, post: Post, message: Message, descriptors: Sequence[int] = ()) -> None:
         """Send `message` to the child of `post`, if there is one; whoever cannot hear is found dead or killed soon."""
@@ -122,14 +130,14 @@ class Care:
     def reap(self) -> None:
         """Bury every child that has ended."""
         for post, child in list(self._home.filled()):
-            pid, status = os.waitpid(child.pid, os.WNOHANG)
-            if pid:
+            status = self._processes.has_ended(child.pid)
+            if status is not None:
                 self._bury(post, child, status)
 
     def leave_nobody(self) -> None:
         """Kill whoever is still there; for an end that nobody planned."""
         for _, child in self._home.filled():
-            os.kill(child.pid, signal.SIGKILL)
+            self._processes.kill(child.pid, signal.SIGKILL)
         give_up = time.monotonic() + _BURIAL_S
         while any(self._home.filled()) and time.monotonic() < give_up:
             self.reap()
@@ -138,7 +146,7 @@ class Care:
     def _fill(self, post: Post, now_ns: int) -> None:
         post.fork_at_ns = None
         try:
-            child = children.fork(self._home, post, self._entries, self._leave)
+            child = self._processes.fork(self._home, post, self._entries, self._leave)
         except (OSError, NoRow) as error:
             self._plan(post, lived_ns=0, now_ns=now_ns)
             why = error.strerror if isinstance(error, OSError) else error
@@ -160,13 +168,13 @@ class Care:
             self._welcome(post, child)
         elif isinstance(message, Drained):
             logger.info("%s has drained: %s", post, "nothing was cut" if not message.cut else f"{message.cut} cut")
-            condemn(child, time.monotonic_ns() + AFTERLIFE_NS, "it has drained and does not end")
+            condemn(child, self._processes.now_ns() + AFTERLIFE_NS, "it has drained and does not end")
         if self.audience is not None:
             self.audience.heard(post, message)
 
     def _welcome(self, post: Post, child: Child) -> None:
         child.ready = post.ever_ready = True
-        child.watch = Watch(self._home.config.watchdog, time.monotonic_ns())
+        child.watch = Watch(self._home.config.watchdog, self._processes.now_ns())
         if child.memory is not None and child.memory.rows.state(child.row) is State.STARTING:
             child.memory.rows.set_state(child.row, State.READY)
         logger.info("%s is ready", post)
@@ -183,7 +191,7 @@ class Care:
         verdict = child.watch.look(child.memory.rows.heartbeat(child.row), now_ns)
         if verdict is Verdict.ASK:
             logger.error("%s: %s; asked for its stacks", post, silence)
-            os.kill(child.pid, STACKS)
+            self._processes.kill(child.pid, STACKS)
         elif verdict is Verdict.RELIEVED:
             logger.warning("%s gives signs of life again", post)
         elif verdict is Verdict.KILL:
@@ -192,10 +200,10 @@ class Care:
     def _kill(self, post: Post, child: Child, why: str) -> None:
         logger.error("%s is killed: %s", post, why)
         child.killed = True
-        os.kill(child.pid, signal.SIGKILL)
+        self._processes.kill(child.pid, signal.SIGKILL)
 
     def _bury(self, post: Post, child: Child, status: int) -> None:
-        now_ns = time.monotonic_ns()
+        now_ns = self._processes.now_ns()
         self.listen_to(post)
         self._hang_up(child)
         if child.memory is not None:

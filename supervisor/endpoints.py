@@ -11,8 +11,9 @@ from collections.abc import Callable
 from shardproxy.config.schema import Config
 from shardproxy.control.found import decode, overlaid
 from shardproxy.supervisor.care import Care
-from shardproxy.supervisor.operations import Outcome, Request
+from shardproxy.supervisor.operations import Outcome
 from shardproxy.supervisor.reload import Refusal, Reload, with_names_found
+from shardproxy.supervisor.requests import Request
 from shardproxy.supervisor.state import Household
 
 MOVED_ON = "another configuration is served by now"

@@ -21,7 +21,6 @@ import gc
 import logging
 import selectors
 import signal
-import time
 from pathlib import Path
 
 from shardproxy.config.schema import Config, Log
@@ -37,14 +36,16 @@ from shardproxy.supervisor.endpoints import Endpoints
 from shardproxy.supervisor.helm import Helm
 from shardproxy.supervisor.herald import Herald
 from shardproxy.supervisor.memory import SUPERVISOR_ROW
-from shardproxy.supervisor.operations import NEWS, Makers, Operations, Request
+from shardproxy.supervisor.operations import Makers, Operations
 from shardproxy.supervisor.pidfile import PidFile, PidFileError
 from shardproxy.supervisor.privileges import PrivilegeError
+from shardproxy.supervisor.processes import Processes
 from shardproxy.supervisor.record import Record
 from shardproxy.supervisor.recycle import Recycle, Scales
 from shardproxy.supervisor.reexec import Restart
 from shardproxy.supervisor.reload import Reload
-from shardproxy.supervisor.scale import Scale
+from shardproxy.supervisor.requests import Request, askers_of, request_of
+from shardproxy.supervisor.scale import MAX_WORKERS, Scale
 from shardproxy.supervisor.signals import TABLE, Action, Signals
 from shardproxy.supervisor.sockets import BindError
 from shardproxy.supervisor.state import Household, Phase, Post
@@ -123,12 +124,20 @@ def _serve(supervisor: Supervisor) -> int:
 class Supervisor:
     """The loop, and one method for each thing that can be asked of it.  `serve` is all that others call."""
 
-    def __init__(self, home: Household, marks: Signals, entries: Entries, manager: Manager) -> None:
+    def __init__(
+        self,
+        home: Household,
+        marks: Signals,
+        entries: Entries,
+        manager: Manager,
+        processes: Processes = Processes(),  # noqa: B008 - it is frozen
+    ) -> None:
         self._home = home
         self._marks = marks
+        self._processes = processes
         self._selector = selectors.DefaultSelector()
         self._selector.register(marks, selectors.EVENT_READ)
-        self._care = Care(home, entries, self._selector, marks)
+        self._care = Care(home, entries, self._selector, marks, processes)
         self._herald = Herald(home, manager)
         self._operations = Operations(home, self._care, self._herald, self._makers(), self._drain_as_asked)
         self._care.audience = self._operations
@@ -141,7 +150,7 @@ class Supervisor:
     def sit_down(self) -> None:
         """Take the row, what files there are, and the pid file.  Raises `PidFileError` or `OSError`."""
         home = self._home
-        home.sit_down()
+        home.sit_down(self._processes.now_ns())
         if home.config.pid_file:
             self._pid_file = PidFile.write(Path(home.config.pid_file))
         if warning := descriptors.enough_for(home.config):
@@ -155,16 +164,18 @@ class Supervisor:
     def succeed(self, record: Record, former: Former) -> None:
         """A hot restart goes on: the children of `former` serve until ours are ready."""
         self._herald.resumes()
-        asker = succession.settle(record, self._home, former, self._care)
-        request = Request("restart", post=asker, id=record.asker[1] if record.asker else NEWS)
-        operation = Succession(self._home, self._care, self._herald, former, self._scale)
-        self._operations.resume(request, operation, time.monotonic_ns())
+        now_ns = self._processes.now_ns()
+        posts = succession.settle(record, self._home, former, self._care, now_ns)
+        operation = Succession(self._home, self._care, self._herald, former, self._scale_next)
+        request = Request("restart", askers=askers_of(record.askers(), posts))
+        self._operations.resume(request, operation, [request_of(each, posts) for each in record.waiting], now_ns)
+        self._marks.put_back(record.signals)
 
     def serve(self) -> int:
         """Run until everybody has gone; whatever happens, no child is left behind."""
         try:
             while not self._is_over():
-                self._turn()
+                self.step(self._wait_s())
         except Exception:
             logger.critical("the supervisor failed and stops everything", exc_info=True)
             self._exit_code = FAILED
@@ -186,27 +197,32 @@ class Supervisor:
     def _makers(self) -> Makers:
         home, care, herald = self._home, self._care, self._herald
         return {
-            "reload": lambda request: Reload(home, care, self._scale),
-            "restart": lambda request: Restart(home, care, request),
+            "reload": lambda request: Reload(home, care, self._scale_next),
+            "restart": self._restart,
             "recycle": lambda request: Recycle(home, care, request.subject or home.workers[0]),
-            "endpoints": lambda request: Endpoints(home, care, self._scale, request),
-            "scale": lambda request: Scale(home, care, herald, request.workers or 0),
+            "endpoints": lambda request: Endpoints(home, care, self._scale_next, request),
+            "scale": lambda request: Scale(home, care, herald, wanted_workers(request, len(home.workers))),
         }
 
-    def _scale(self, workers: int) -> None:
-        self._operations.ask(Request("scale", workers))
+    def _restart(self, request: Request) -> Restart:
+        hand_over = self._operations.hand_over
+        return Restart(self._home, self._care, request, hand_over, self._marks, self._processes)
+
+    def _scale_next(self, workers: int) -> None:
+        self._operations.ask_next(Request("scale", workers))
 
     def _is_over(self) -> bool:
         return self._home.phase in (Phase.DRAINING, Phase.STOPPING) and not any(self._home.filled())
 
-    def _turn(self) -> None:
-        for key, _ in self._selector.select(self._wait_s()):
+    def step(self, wait_s: float) -> None:
+        """Wait at most so long for something to happen, and do all that is to be done then."""
+        for key, _ in self._selector.select(wait_s):
             if isinstance(key.data, Post):
                 self._care.listen_to(key.data)
         for mark in self._marks.take():
             self._act(mark)
         self._care.reap()
-        now_ns = time.monotonic_ns()
+        now_ns = self._processes.now_ns()
         self._home.memory.rows.beat(SUPERVISOR_ROW, now_ns)
         self._herald.turn(now_ns)
         self._weigh(now_ns)
@@ -217,7 +233,7 @@ class Supervisor:
             self._helm.turn(now_ns)
 
     def _wait_s(self) -> float:
-        now_ns = time.monotonic_ns()
+        now_ns = self._processes.now_ns()
         leave_ns = [self._leave_at_ns] if self._leave_at_ns is not None else []
         steer_ns = self._helm.due_ns() if self._home.phase in (Phase.SERVING, Phase.LEAVING) else []
         own_ns = [now_ns + LONGEST_WAIT_NS, *self._scales.due_ns(), *self._herald.due_ns(), *leave_ns, *steer_ns]
@@ -231,12 +247,12 @@ class Supervisor:
         elif action in WISHES:
             self._operations.ask(Request(WISHES[action]))
         elif action in STEPS:
-            self._scale(len(self._home.workers) + STEPS[action])
+            self._operations.ask(Request("scale", step=STEPS[action]))
         elif action is Action.DRAIN and phase in (Phase.STARTING, Phase.SERVING):
             self._leave(mark.name)
         elif action in (Action.DRAIN, Action.STOP) and phase is not Phase.STOPPING:
             logger.info("%s: stopping at once", mark.name)
-            self._stop(time.monotonic_ns())
+            self._stop(self._processes.now_ns())
 
     def _go_on(self, now_ns: int) -> None:
         """From one phase to the next, where that does not come from outside."""
@@ -276,7 +292,7 @@ class Supervisor:
 
     def _leave(self, who: str) -> None:
         """Not ready any more: a balancer in front sees it and sends nothing new; then the drain begins."""
-        config, now_ns = self._home.config, time.monotonic_ns()
+        config, now_ns = self._home.config, self._processes.now_ns()
         self._operations.give_up("the proxy is draining")
         self._home.phase = Phase.LEAVING
         self._home.memory.rows.set_state(SUPERVISOR_ROW, State.DRAINING)
@@ -312,6 +328,14 @@ class Supervisor:
         self._leave_at_ns = None
         for post in self._home.posts:
             post.fork_at_ns = None
+
+
+def wanted_workers(request: Request, present: int) -> int:
+    """How many workers a request for `scale` means; steps lead to no fewer than one and no more than there can be."""
+    if request.workers is not None:
+        return request.workers
+    reached = min(max(present + request.step, 1), MAX_WORKERS)
+    return reached if reached != present else present + request.step
 
 
 def summary(config: Config, workers: int) -> str:

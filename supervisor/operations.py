@@ -1,6 +1,8 @@
 """What operators ask for while the proxy runs: one operation at a time, the others wait in their order.
 
     signal or Ask ──> queue ──> begin ──> (go_on, heard, lost)* ──> Outcome ──> Answer, log, /stats
+                       │ a hot restart replaces the code
+                       └──> handover record ──> the queue of the new code;  or an answer at once: ask again
 
 An operation never waits itself: it says at each turn whether it is over, and when it wants to be asked again.
 """
@@ -9,16 +11,16 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
-from shardproxy.control.messages import Answer, Ask, Message, Wish
+from shardproxy.control.messages import Answer, Ask, Message
 from shardproxy.supervisor.care import Care
 from shardproxy.supervisor.herald import Herald
+from shardproxy.supervisor.requests import Asker, Request
 from shardproxy.supervisor.state import Household, Phase, Post
 
-# How many may wait; far more than people ask for, few enough to go through.
+# How many of those that must be answered may wait; far more than people ask for, few enough to go through.
 MAX_WAITING = 16
 # The `id` of an answer to nobody: every controller shows the last one.
 NEWS = 0
@@ -27,10 +29,18 @@ logger = logging.getLogger(__name__)
 
 
 class Outcome(NamedTuple):
-    """How an operation ended; `text` is a sentence for the operator."""
+    """How an operation ended; `text` is a sentence for the operator.
+
+    `is_again` says that nothing is wrong with what was asked for, and that it can be asked for again.
+    """
 
     is_done: bool
     text: str
+    is_again: bool = False
+
+
+REPLACED = Outcome(True, "the hot restart replaces every worker")
+ASK_AGAIN = Outcome(False, "a hot restart replaces the code now; ask again", is_again=True)
 
 
 class Operation:
@@ -58,28 +68,6 @@ class Operation:
         """The proxy is to stop: leave everything as it was before."""
 
 
-@dataclass(frozen=True)
-class Request:
-    """Who asked for what: `post` and `id` of the controller's message, or a signal (no post).
-
-    `found` and `version` are as in `Ask`; `subject` is the post that is to be recycled, which only the supervisor
-    itself asks for.
-    """
-
-    what: Wish | Literal["recycle"]
-    workers: int | None = None
-    post: Post | None = None
-    id: int = NEWS
-    subject: Post | None = None
-    found: bytes = b""
-    version: int = 0
-
-    @property
-    def is_quiet(self) -> bool:
-        """It may come many times a second: one line in the log, and no news for operators."""
-        return self.what == "endpoints"
-
-
 Makers = dict[str, Callable[[Request], Operation]]
 
 
@@ -104,18 +92,37 @@ class Operations:
             self._answer(request, Outcome(True, self._drain()))
         elif self._home.phase not in (Phase.STARTING, Phase.SERVING):
             self._answer(request, Outcome(False, f"not now: {self._home.phase.value}"))
-        elif len(self._waiting) >= MAX_WAITING:
-            self._answer(request, Outcome(False, f"{MAX_WAITING} operations are waiting already"))
+        elif any(request.joins(waiting) for waiting in self._waiting):
+            self._join(request)
+        elif request.askers and len(self._waiting) >= MAX_WAITING:
+            text = f"{MAX_WAITING} operations are waiting already; ask again"
+            self._answer(request, Outcome(False, text, is_again=True))
         else:
-            self._waiting.append(request)
+            self._enqueue(request)
+
+    def ask_next(self, request: Request) -> None:
+        """As `ask`, before everything that waits: it belongs to the operation that is under way."""
+        self._waiting.appendleft(request)
 
     @property
     def is_idle(self) -> bool:
         """Nothing is under way, nothing waits."""
         return self._operation is None and not self._waiting
 
-    def resume(self, request: Request, operation: Operation, now_ns: int) -> None:
-        """An operation that the former code of this process has begun."""
+    # Over a hot restart ------------------------------------------------------------------------------------------
+
+    def hand_over(self) -> Sequence[Request]:
+        """What waits and is left to the new code; whoever has asked for something else is answered now."""
+        for request in [one for one in self._waiting if not one.is_carried]:
+            self._waiting.remove(request)
+            self._answer(request, REPLACED if request.what == "recycle" else ASK_AGAIN)
+        for request in self._waiting:
+            logger.info("%s waits; the new code does it after the hot restart", request.what)
+        return tuple(self._waiting)
+
+    def resume(self, request: Request, operation: Operation, waiting: Sequence[Request], now_ns: int) -> None:
+        """An operation that the former code of this process has begun, and what waited behind it."""
+        self._waiting.extend(waiting)
         self._request, self._operation = request, operation
         self._conclude(operation.begin(now_ns))
 
@@ -141,7 +148,8 @@ class Operations:
 
     def heard(self, post: Post, message: Message) -> None:
         if isinstance(message, Ask):
-            self.ask(Request(message.what, message.workers, post, message.id, None, message.found, message.version))
+            asker = Asker(post, message.id)
+            self.ask(Request(message.what, message.workers, 0, (asker,), found=message.found, version=message.version))
         elif self._operation is not None:
             self._operation.heard(post, message)
 
@@ -151,8 +159,22 @@ class Operations:
 
     # Inside --------------------------------------------------------------------------------------------------------
 
+    def _enqueue(self, request: Request) -> None:
+        self._waiting.append(request)
+        if self._request is not None and not request.is_quiet:
+            logger.info("%s waits until the %s that is under way is over", request.what, self._request.what)
+
+    def _join(self, request: Request) -> None:
+        """The first that joins is told of; how many they were is told when the operation begins."""
+        index = next(index for index, waiting in enumerate(self._waiting) if request.joins(waiting))
+        former = self._waiting[index]
+        self._waiting[index] = former.joined(request)
+        level = logging.INFO if former.times == 1 else logging.DEBUG
+        logger.log(level, "%s is asked for again while one waits; both are done as one", request.what)
+
     def _begin(self, request: Request, now_ns: int) -> None:
-        logger.log(logging.DEBUG if request.is_quiet else logging.INFO, "%s begins", request.what)
+        times = f"; it was asked for {request.times} times and is done once" if request.times > 1 else ""
+        logger.log(logging.DEBUG if request.is_quiet else logging.INFO, "%s begins%s", request.what, times)
         self._herald.begins(request.what)
         self._request = request
         self._operation = self._makers[request.what](request)
@@ -166,7 +188,7 @@ class Operations:
 
     def _answer(self, request: Request, outcome: Outcome) -> None:
         logger.log(logging.INFO if outcome.is_done else logging.ERROR, "%s: %s", request.what, outcome.text)
-        if request.post is not None:
-            self._care.tell(request.post, Answer(request.id, outcome.is_done, outcome.text))
+        for post, number in request.askers:
+            self._care.tell(post, Answer(number, outcome.is_done, outcome.text, outcome.is_again))
         for controller in self._home.controllers if not request.is_quiet else []:
             self._care.tell(controller, Answer(NEWS, outcome.is_done, f"{request.what}: {outcome.text}"))

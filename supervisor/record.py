@@ -15,6 +15,7 @@ from shardproxy.config.units import parse_address
 from shardproxy.control.channel import Channel
 from shardproxy.control.seat import SeatKind
 from shardproxy.shm.slots import SlotKind, Span
+from shardproxy.supervisor.requests import RequestRecord
 from shardproxy.supervisor.sockets import Inherited
 from shardproxy.supervisor.state import Child, Household, Post
 
@@ -35,8 +36,10 @@ class ChildRecord(msgspec.Struct, frozen=True):
 
 
 class Record(msgspec.Struct, frozen=True):
-    """`config` is to be served next, `former_config` is being served by `workers` workers; `asker` (pid and id) is to
-    be told of the outcome.  `edited` are the clusters whose endpoints in `former_config` are not those of the file."""
+    """`config` is to be served next, `former_config` is being served by `workers` workers; `asker` and `other_askers`
+    (pid and id) are to be told of the outcome.  `edited` are the clusters whose endpoints in `former_config` are not
+    those of the file.  `waiting` are the operations to do after this one, and `signals` have arrived (a byte each)
+    without having been acted on."""
 
     pid: int
     generation: int
@@ -53,6 +56,13 @@ class Record(msgspec.Struct, frozen=True):
     bells: tuple[int, ...] = ()
     edited: tuple[str, ...] = ()
     spans: dict[SlotKind, dict[str, Span]] = {}
+    other_askers: tuple[tuple[int, int], ...] = ()
+    waiting: tuple[RequestRecord, ...] = ()
+    signals: bytes = b""
+
+    def askers(self) -> tuple[tuple[int, int], ...]:
+        """All who are to be told of the outcome."""
+        return ((self.asker,) if self.asker is not None else ()) + self.other_askers
 
     def descriptors(self) -> Iterator[int]:
         """All that must stay open."""

@@ -6,7 +6,8 @@
       over: nothing has happened
 
 Descriptors, children and the shared memory are inherited by execve(2) itself.  Signals are held back from here until
-the new code has its handlers (the mask survives execve): none is lost, and none can end it.
+the new code has its handlers (the mask survives execve), and those that have arrived and were not acted on are in the
+record: none is lost, and none can end it.  So are the operations that wait.
 """
 
 from __future__ import annotations
@@ -15,13 +16,17 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Callable, Sequence
 
 from shardproxy.config.plain import encode
 from shardproxy.supervisor import record as records
 from shardproxy.supervisor.care import Care
-from shardproxy.supervisor.operations import Operation, Outcome, Request
+from shardproxy.supervisor.operations import Operation, Outcome
 from shardproxy.supervisor.preflight import Preflight
+from shardproxy.supervisor.processes import Processes
 from shardproxy.supervisor.record import Record
+from shardproxy.supervisor.requests import Request, pids_of, record_of
+from shardproxy.supervisor.signals import Signals
 from shardproxy.supervisor.state import Household
 
 LOOK_NS = 20_000_000
@@ -30,12 +35,26 @@ logger = logging.getLogger(__name__)
 
 
 class Restart(Operation):
-    """From the preflight to the moment in which this code is no more; what follows is `succession`."""
+    """From the preflight to the moment in which this code is no more; what follows is `succession`.
 
-    def __init__(self, home: Household, care: Care, request: Request) -> None:
+    `hand_over` gives the operations that wait and that the new code can do.
+    """
+
+    def __init__(
+        self,
+        home: Household,
+        care: Care,
+        request: Request,
+        hand_over: Callable[[], Sequence[Request]],
+        marks: Signals,
+        processes: Processes,
+    ) -> None:
         self._home = home
         self._care = care
         self._request = request
+        self._hand_over = hand_over
+        self._marks = marks
+        self._processes = processes
         self._preflight: Preflight | None = None
         self._look_ns = 0
         self._deadline_ns = 0
@@ -47,7 +66,7 @@ class Restart(Operation):
         self._deadline_ns = now_ns + self._home.config.restart_timeout
         self._look_ns = now_ns + LOOK_NS
         try:
-            self._preflight = Preflight()
+            self._preflight = self._processes.preflight()
         except OSError as error:
             return _refused(f"the new one cannot be started: {error.strerror}")
         return None
@@ -72,19 +91,20 @@ class Restart(Operation):
             self._preflight = None
 
     def _replace(self, config: bytes) -> Outcome:
-        record = self._record(config)
         former_mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        record = self._record(config)
         fd = records.leave_behind(record)
         logger.info("the new code is right; generation %d takes over", record.generation)
         try:
-            os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+            self._processes.execute(sys.executable, [sys.executable, *sys.orig_argv[1:]])
         except OSError as error:
             records.take_back(record, fd)
+            self._marks.put_back(record.signals)
             signal.pthread_sigmask(signal.SIG_SETMASK, former_mask)
             return _refused(f"the new one cannot be executed: {error.strerror}")
 
     def _record(self, config: bytes) -> Record:
-        home = self._home
+        home, askers = self._home, pids_of(self._request)
         return Record(
             pid=os.getpid(),
             generation=home.generation + 1,
@@ -97,15 +117,14 @@ class Restart(Operation):
             sockets=records.sockets_of(home),
             children=records.children_of(home),
             workers=len(home.workers),
-            asker=self._asker(),
+            asker=askers[0] if askers else None,
             bells=home.memory.bells,
             edited=tuple(sorted(home.edited)),
             spans=home.slots.spans(),
+            other_askers=askers[1:],
+            waiting=tuple(record_of(request) for request in self._hand_over()),
+            signals=bytes(self._marks.take_all()),
         )
-
-    def _asker(self) -> tuple[int, int] | None:
-        child = self._request.post.child if self._request.post is not None else None
-        return (child.pid, self._request.id) if child is not None else None
 
     def _hurry_the_oldest(self, now_ns: int) -> None:
         """No more than `max_generations` drain at a time."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from enum import Enum, auto
 from types import FrameType, TracebackType
@@ -84,6 +84,18 @@ class Signals:
         with suppress(BlockingIOError):
             return [signal.Signals(mark) for mark in self._reading.recv(4096) if mark in TABLE]
         return []
+
+    def take_all(self) -> list[signal.Signals]:
+        """As `take`, until there are no more; only while signals are blocked is there an end to them."""
+        taken: list[signal.Signals] = []
+        while marks := self.take():
+            taken += marks
+        return taken
+
+    def put_back(self, marks: Iterable[int]) -> None:
+        """Leave these marks to be taken again, as if the signals had arrived now."""
+        with suppress(BlockingIOError):
+            self._writing.send(bytes(marks))
 
     def close(self) -> None:
         """Give the descriptors back.  A child calls only this."""

@@ -6,7 +6,6 @@ A post (`worker 1`) lasts; a child (pid 4713) fills it until it dies, and is fol
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
@@ -163,12 +162,12 @@ class Household:
         if all(child.memory is not memory for _, child in self.filled()):
             memory.close()
 
-    def sit_down(self) -> None:
+    def sit_down(self, now_ns: int) -> None:
         """Take the supervisor's own row."""
         rows = self.memory.rows
         rows.claim(SUPERVISOR_ROW, os.getpid(), self.generation, Kind.SUPERVISOR)
         rows.set_state(SUPERVISOR_ROW, State.READY)
-        rows.beat(SUPERVISOR_ROW, time.monotonic_ns())
+        rows.beat(SUPERVISOR_ROW, now_ns)
         if self.identity is not None:
             self.sockets.give_files_to(self.identity)
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import logging
 import os
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -81,21 +80,20 @@ def adopt(record: Record) -> tuple[Household, Former]:
     return home, former
 
 
-def settle(record: Record, home: Household, former: Former, care: Care) -> Post | None:
-    """Listen to the children of the predecessor; gives the post of the one that had asked for the restart."""
-    asker = None
+def settle(record: Record, home: Household, former: Former, care: Care, now_ns: int) -> dict[int, Post]:
+    """Listen to the children of the predecessor; gives their posts by pid."""
+    posts = {}
     for each in record.children:
-        post, child = _alive(each, home, former.memory)
+        post, child = _alive(each, home, former.memory, now_ns)
         care.watch_over(post, child)
         home.leaving.append(post)
         if each.is_current:
             former.posts.append(post)
         else:
             patience_ns = home.config.drain_timeout + DRAIN_GRACE_NS
-            condemn(child, time.monotonic_ns() + patience_ns, "it has not drained in time")
-        if record.asker is not None and record.asker[0] == each.pid:
-            asker = post
-    return asker
+            condemn(child, now_ns + patience_ns, "it has not drained in time")
+        posts[each.pid] = post
+    return posts
 
 
 class Succession(Operation):
@@ -204,8 +202,8 @@ def _memory(record: Record, config: Config, former: Former) -> tuple[Memory, Slo
     return Memory.create(wanted), slots
 
 
-def _alive(each: ChildRecord, home: Household, memory: Memory | None) -> tuple[Post, Child]:
-    watch = Watch(home.config.watchdog, time.monotonic_ns())
+def _alive(each: ChildRecord, home: Household, memory: Memory | None, now_ns: int) -> tuple[Post, Child]:
+    watch = Watch(home.config.watchdog, now_ns)
     channel = records.channel_of(each)
     child = Child(each.pid, each.row, channel, each.born_ns, watch, memory, each.generation, ready=True)
     return Post(each.kind, each.index, child, fork_at_ns=None, ever_ready=True), child

@@ -118,11 +118,15 @@ class Ask(msgspec.Struct, frozen=True, tag=True):
 
 
 class Answer(msgspec.Struct, frozen=True, tag=True):
-    """Supervisor to controller: what became of the `Ask` with that `id`; `text` is a sentence for the operator."""
+    """Supervisor to controller: what became of the `Ask` with that `id`; `text` is a sentence for the operator.
+
+    `is_again` says that it was not done for a reason that passes by itself: it can be asked for again.
+    """
 
     id: int
     is_done: bool
     text: str
+    is_again: bool = False
 
 
 Message = (

@@ -41,7 +41,7 @@ class Wishes:
         return f"<Wishes open={len(self._open)}{' closed' if self._closed else ''}>"
 
     async def ask(self, what: Wish, workers: int | None = None, found: bytes = b"", version: int = 0) -> Answer:
-        """As in `Ask`.  Raises `NotNow`, or `TimeoutError` after two minutes."""
+        """As in `Ask`.  Raises `NotNow`, also when the supervisor says so, or `TimeoutError` after two minutes."""
         if self._closed is not None:
             raise NotNow(self._closed)
         if len(self._open) >= MAX_OPEN:
@@ -51,9 +51,12 @@ class Wishes:
         try:
             self._hand_on(Ask(number, what, workers, found, version))
             async with asyncio.timeout(PATIENCE_S):
-                return await self._open[number]
+                answer = await self._open[number]
         finally:
             del self._open[number]
+        if answer.is_again:
+            raise NotNow(answer.text)
+        return answer
 
     def hear(self, answer: Answer) -> None:
         """The supervisor has answered; an answer to nobody is dropped."""

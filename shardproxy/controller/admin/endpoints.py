@@ -25,7 +25,7 @@ from shardproxy.config.plain import plain_group
 from shardproxy.config.schema import Cluster, Endpoint
 from shardproxy.config.shapes import group_of
 from shardproxy.config.units import parse_address
-from shardproxy.controller.admin.reply import error, reply
+from shardproxy.controller.admin.reply import ask_again, error, reply
 from shardproxy.controller.discovery.changes import Changes, Clash, Edit, Endpoints, Refused, Unknown
 from shardproxy.controller.view import View
 from shardproxy.controller.wishes import NotNow
@@ -97,7 +97,7 @@ class EndpointAnswers:
         except (Wrong, Refused) as refusal:
             return error(_STATUS.get(type(refusal), HTTPStatus.BAD_REQUEST), str(refusal))
         except NotNow as refusal:
-            return error(HTTPStatus.SERVICE_UNAVAILABLE, str(refusal))
+            return ask_again(str(refusal))
         except TimeoutError:
             return error(HTTPStatus.GATEWAY_TIMEOUT, "the supervisor has not answered; its log says what it is doing")
 

@@ -8,7 +8,8 @@ GET /config  the running configuration
 GET /clusters/NAME/endpoints, and how to change them: see `controller.admin.endpoints`
 
 POST /reload, /restart, /drain, /scale?workers=N    as the commands of these names: 200 when it is done, 409 and the
-                                                    reason when it is not, 503 when nobody can be asked now,
+                                                    reason when it is not, 503 and Retry-After when it can
+                                                    only be done later,
                                                     504 when there was no answer for two minutes
 """
 
@@ -23,7 +24,7 @@ from shardproxy.config.plain import to_plain
 from shardproxy.control.messages import Wish
 from shardproxy.controller.admin.endpoints import add_endpoints
 from shardproxy.controller.admin.guard import Handler, only_from_here
-from shardproxy.controller.admin.reply import error, reply
+from shardproxy.controller.admin.reply import ask_again, error, reply
 from shardproxy.controller.discovery.changes import Changes as EndpointChanges
 from shardproxy.controller.view import View
 from shardproxy.controller.wishes import NotNow, Wishes
@@ -97,7 +98,7 @@ class Changes:
         try:
             answer = await self._wishes.ask(what, workers)
         except NotNow as refusal:
-            return error(HTTPStatus.SERVICE_UNAVAILABLE, str(refusal))
+            return ask_again(str(refusal))
         except TimeoutError:
             return error(HTTPStatus.GATEWAY_TIMEOUT, "the supervisor has not answered; its log says what it is doing")
         status = HTTPStatus.OK if answer.is_done else HTTPStatus.CONFLICT
