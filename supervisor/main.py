@@ -226,8 +226,8 @@ class Supervisor:
         self._home.memory.rows.beat(SUPERVISOR_ROW, now_ns)
         self._herald.turn(now_ns)
         self._weigh(now_ns)
-        self._operations.go_on(now_ns)
         self._go_on(now_ns)
+        self._operations.go_on(now_ns)
         self._care.tend(now_ns)
         if self._home.phase in (Phase.SERVING, Phase.LEAVING):
             self._helm.turn(now_ns)

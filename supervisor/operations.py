@@ -187,7 +187,8 @@ class Operations:
             self._answer(request, outcome)
 
     def _answer(self, request: Request, outcome: Outcome) -> None:
-        logger.log(logging.INFO if outcome.is_done else logging.ERROR, "%s: %s", request.what, outcome.text)
+        level = logging.INFO if outcome.is_done else logging.WARNING if outcome.is_again else logging.ERROR
+        logger.log(level, "%s: %s", request.what, outcome.text)
         for post, number in request.askers:
             self._care.tell(post, Answer(number, outcome.is_done, outcome.text, outcome.is_again))
         for controller in self._home.controllers if not request.is_quiet else []:
