@@ -150,7 +150,7 @@ class Care:
         except (OSError, NoRow) as error:
             self._plan(post, lived_ns=0, now_ns=now_ns)
             why = error.strerror if isinstance(error, OSError) else error
-            logger.error("%s cannot be started: %s; %s", post.name, why, _plans(post, now_ns))
+            logger.error("%s cannot be started: %s%s", post.name, why, _plans(post, now_ns))
             return
         self.watch_over(post, child)
         logger.debug("%s started", post)

@@ -6,6 +6,7 @@ signal is the mark that it would leave.
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -56,10 +57,10 @@ clusters:
 
 
 class Clock:
-    """Nanoseconds that pass when the test says so."""
+    """Nanoseconds that pass when the test says so; later than any that the machine itself has reached."""
 
     def __init__(self) -> None:
-        self.now_ns = 1000 * SECOND
+        self.now_ns = 10**18
 
     def __call__(self) -> int:
         return self.now_ns
@@ -142,6 +143,17 @@ class ScriptedPreflight(Preflight):
         self.why, self.has_ended = why, True
 
 
+class Lines(logging.Handler):
+    """Every line of the log as it was at the time, `ERROR worker 0 ...`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(f"{record.levelname} {record.getMessage()}")
+
+
 class Executed(BaseException):
     """This process would be another program now."""
 
@@ -158,6 +170,7 @@ class Stage:
         self.fork_fails: OSError | None = None
         self.execute_fails: OSError | None = None
         self.marks = Signals()
+        self.log: list[str] = []
         self._ended: dict[int, int] = {}
         self.processes = Processes(
             self.clock, self._fork, self._has_ended, self._kill, self._preflight, self._execute
@@ -210,6 +223,11 @@ class Stage:
         controller.say(Ask(id, what, workers))
         self.step()
         return controller
+
+    def said(self, text: str, level: str = "") -> bool:
+        """Whether this line is in the log; at this level, if it is named."""
+        lines = [line.split(" ", 1) for line in self.log]
+        return any(said == text and level in ("", at) for at, said in lines)
 
     # Its children ------------------------------------------------------------------------------------------------
 
@@ -309,13 +327,28 @@ def staged(tmp_path: Path, workers: int = 2, *, is_serving: bool = True, **chang
     file = tmp_path / "proxy.yaml"
     write(file, workers, **changes)
     stage = Stage(file)
-    stage.begin()
+    with logged(stage):
+        stage.begin()
+        try:
+            if is_serving:
+                stage.serve()
+            yield stage
+        finally:
+            stage.close()
+
+
+@contextmanager
+def logged(stage: Stage) -> Iterator[None]:
+    """Everything that the supervisor logs is in `stage.log`."""
+    lines, logger = Lines(), logging.getLogger("shardproxy.supervisor")
+    former, stage.log = logger.level, lines.lines
+    logger.addHandler(lines)
+    logger.setLevel(logging.DEBUG)
     try:
-        if is_serving:
-            stage.serve()
-        yield stage
+        yield
     finally:
-        stage.close()
+        logger.removeHandler(lines)
+        logger.setLevel(former)
 
 
 @contextmanager
@@ -325,6 +358,7 @@ def replaced(stage: Stage) -> Iterator[Stage]:
     with pytest.raises(Executed):
         stage.step()
     new = Stage(stage.file, stage.clock, stage.children)
+    new.log = stage.log
     new.resume(record_left_behind(stage))
     try:
         yield new

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,8 +18,7 @@ MORE, FEWER = signal.SIGTTIN, signal.SIGTTOU
 
 
 @pytest.fixture
-def stage(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Iterator[Stage]:
-    caplog.set_level(logging.INFO)
+def stage(tmp_path: Path) -> Iterator[Stage]:
     with staged(tmp_path) as started:
         yield started
 
@@ -46,18 +44,16 @@ def restarting(stage: Stage) -> Stage:
 # One at a time
 
 
-def test_the_outcome_is_answered_to_the_asker_logged_and_told_to_every_controller(
-    stage: Stage, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_the_outcome_is_answered_to_the_asker_logged_and_told_to_every_controller(stage: Stage) -> None:
     controller = stage.ask("scale", 600, id=9)
     sentence = "there can be 1 to 512 workers, not 600"
     assert controller.everything() == [Answer(9, False, sentence), Answer(NEWS, False, f"scale: {sentence}")]
-    assert ("shardproxy.supervisor.operations", logging.ERROR, f"scale: {sentence}") in caplog.record_tuples
+    assert stage.said(f"scale: {sentence}", "ERROR")
 
 
-def test_what_is_done_is_logged_as_information(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_is_done_is_logged_as_information(stage: Stage) -> None:
     stage.ask("scale", 2)
-    assert ("shardproxy.supervisor.operations", logging.INFO, "scale: 2 workers") in caplog.record_tuples
+    assert stage.said("scale: 2 workers", "INFO")
 
 
 def test_the_next_begins_when_the_former_is_over(restarting: Stage) -> None:
@@ -89,18 +85,18 @@ def test_before_all_workers_have_been_ready_operations_wait(tmp_path: Path) -> N
         assert len(stage.preflights) == 1
 
 
-def test_what_waits_is_told_of(restarting: Stage, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_waits_is_told_of(restarting: Stage) -> None:
     restarting.signal(RELOAD)
-    assert "reload waits until the restart that is under way is over" in caplog.messages
+    assert restarting.said("reload waits until the restart that is under way is over")
 
 
-def test_more_than_may_wait_are_told_to_ask_again(restarting: Stage, caplog: pytest.LogCaptureFixture) -> None:
+def test_more_than_may_wait_are_told_to_ask_again(restarting: Stage) -> None:
     controller = restarting.current("controller")
     controller.say(*(Ask(number, "scale", 3) for number in range(1, MAX_WAITING + 2)))
     restarting.step()
     text = "16 operations are waiting already; ask again"
     assert controller.answers() == [Answer(MAX_WAITING + 1, False, text, is_again=True)]
-    assert ("shardproxy.supervisor.operations", logging.WARNING, f"scale: {text}") in caplog.record_tuples
+    assert restarting.said(f"scale: {text}", "WARNING")
 
 
 def test_a_signal_is_heard_however_many_wait(restarting: Stage) -> None:
@@ -118,9 +114,7 @@ def test_a_signal_is_heard_however_many_wait(restarting: Stage) -> None:
 
 
 @pytest.mark.parametrize("what", ["reload", "restart"])
-def test_those_that_wait_for_the_same_are_done_as_one_and_all_are_answered(
-    what: Wish, restarting: Stage, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_those_that_wait_for_the_same_are_done_as_one_and_all_are_answered(what: Wish, restarting: Stage) -> None:
     controller = restarting.current("controller")
     controller.say(*(Ask(number, what) for number in (1, 2, 3)))
     restarting.step()
@@ -132,8 +126,8 @@ def test_those_that_wait_for_the_same_are_done_as_one_and_all_are_answered(
         restarting.preflights[1].fails("no")
         restarting.step()
     assert [answer.id for answer in controller.answers()] == [1, 2, 3]
-    assert caplog.messages.count(f"{what} is asked for again while one waits; both are done as one") == 1
-    assert caplog.messages.count(f"{what} begins; it was asked for 3 times and is done once") == 1
+    assert restarting.log.count("INFO " + f"{what} is asked for again while one waits; both are done as one") == 1
+    assert restarting.log.count("INFO " + f"{what} begins; it was asked for 3 times and is done once") == 1
     assert len(restarting.preflights) == (1 if what == "reload" else 2)
 
 
@@ -162,13 +156,13 @@ def test_a_reload_that_has_begun_does_not_stand_for_one_that_is_asked_for_later(
         assert stage.home.version == version
 
 
-def test_every_step_of_scaling_counts(restarting: Stage, caplog: pytest.LogCaptureFixture) -> None:
+def test_every_step_of_scaling_counts(restarting: Stage) -> None:
     restarting.signal(MORE, MORE)
     restarting.signal(MORE, FEWER)
     restarting.preflights[0].fails("no")
     restarting.step()
     assert len(restarting.home.workers) == 4
-    assert "scale begins; it was asked for 4 times and is done once" in caplog.messages
+    assert restarting.said("scale begins; it was asked for 4 times and is done once")
 
 
 @pytest.mark.parametrize(("mark", "reached"), [(FEWER, 1), (MORE, 512)])
@@ -197,17 +191,15 @@ def test_a_number_of_workers_is_no_step_and_is_not_joined(restarting: Stage) -> 
 # Over a hot restart
 
 
-def test_what_waits_behind_a_hot_restart_is_done_by_the_new_code(
-    restarting: Stage, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_what_waits_behind_a_hot_restart_is_done_by_the_new_code(restarting: Stage) -> None:
     controller = restarting.ask("reload", id=5)
     controller.say(Ask(6, "scale", 3))
     restarting.step()
     restarting.signal(MORE)
     with replaced(restarting) as new:
-        assert "reload waits; the new code does it after the hot restart" in caplog.messages
+        assert restarting.said("reload waits; the new code does it after the hot restart")
         new.serve()
-        assert "reload begins" in caplog.messages
+        assert restarting.said("reload begins")
         reload_is_done(new)
         new.all_get_ready()
         new.all_get_ready()
@@ -239,15 +231,13 @@ def test_all_who_have_asked_for_the_hot_restart_itself_are_answered_by_the_new_c
         assert controller.answers() == [Answer(number, True, sentence) for number in (1, 2, 3)]
 
 
-def test_a_change_of_endpoints_that_waits_is_to_be_asked_for_again(
-    restarting: Stage, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_change_of_endpoints_that_waits_is_to_be_asked_for_again(restarting: Stage) -> None:
     controller = restarting.ask("endpoints", id=4)
     with replaced(restarting):
         pass
     text = "a hot restart replaces the code now; ask again"
     assert controller.answers() == [Answer(4, False, text, is_again=True)]
-    assert "endpoints waits until the restart that is under way is over" not in caplog.messages
+    assert not restarting.said("endpoints waits until the restart that is under way is over")
 
 
 def test_a_signal_that_has_arrived_but_was_not_acted_on_is_left_to_the_new_code(restarting: Stage) -> None:
