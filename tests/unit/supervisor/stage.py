@@ -171,10 +171,16 @@ class Stage:
         self.execute_fails: OSError | None = None
         self.marks = Signals()
         self.log: list[str] = []
+        self._supervisor: Supervisor | None = None
         self._ended: dict[int, int] = {}
         self.processes = Processes(
             self.clock, self._fork, self._has_ended, self._kill, self._preflight, self._execute
         )
+
+    @property
+    def supervisor(self) -> Supervisor:
+        assert self._supervisor is not None, "it has not begun"
+        return self._supervisor
 
     # The supervisor ----------------------------------------------------------------------------------------------
 
@@ -288,20 +294,21 @@ class Stage:
 
     def _supervise(self) -> None:
         entries = Entries("nobody:worker", "nobody:controller")
-        self.supervisor = Supervisor(self.home, self.marks, entries, Manager(), self.processes)
-        self.supervisor.sit_down()
+        self._supervisor = Supervisor(self.home, self.marks, entries, Manager(), self.processes)
+        self._supervisor.sit_down()
 
     def close(self) -> None:
         for child in self.children:
             child.close()
-        for _, living in self.home.filled():
-            living.channel.close()
         self.leave()
 
     def leave(self) -> None:
         """The supervisor goes; its children stay."""
         self.marks.close()
-        self.supervisor.close()
+        if self._supervisor is not None:
+            for _, living in self.home.filled():
+                living.channel.close()
+            self._supervisor.close()
 
 
 def write(file: Path, workers: int = 2, **changes: str) -> None:
@@ -328,8 +335,8 @@ def staged(tmp_path: Path, workers: int = 2, *, is_serving: bool = True, **chang
     write(file, workers, **changes)
     stage = Stage(file)
     with logged(stage):
-        stage.begin()
         try:
+            stage.begin()
             if is_serving:
                 stage.serve()
             yield stage
@@ -378,7 +385,5 @@ def record_left_behind(stage: Stage) -> Record:
         sockets=[(address, [os.dup(fd) for fd in fds]) for address, fds in record.sockets],
         children=children,
     )
-    for _, child in stage.home.filled():
-        child.channel.close()
     stage.leave()
     return copied
