@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn, TypeVar
@@ -32,7 +32,7 @@ from shardproxy.supervisor.preflight import Preflight
 from shardproxy.supervisor.processes import Processes
 from shardproxy.supervisor.record import Record
 from shardproxy.supervisor.signals import Signals
-from shardproxy.supervisor.state import Child, Household, Post
+from shardproxy.supervisor.state import Child, Household, Phase, Post
 from shardproxy.supervisor.systemd import Found, Manager
 from shardproxy.supervisor.watch import Watch
 from tests.e2e.supervised import free_ports
@@ -199,6 +199,9 @@ class Stage:
         """One turn of its loop, in which everything is done that can be done now."""
         self.supervisor.step(0.0)
 
+    def phase(self) -> Phase:
+        return self.home.phase
+
     def serve(self) -> None:
         """Until all children are ready."""
         self.step()
@@ -311,7 +314,7 @@ class Stage:
             self._supervisor.close()
 
 
-def write(file: Path, workers: int = 2, **changes: str) -> None:
+def write(file: Path, workers: int, changes: Mapping[str, str]) -> None:
     """A configuration with free ports; `changes` replace words of it."""
     text = CONFIGURATION
     for word, replacement in changes.items():
@@ -329,10 +332,15 @@ def edit(file: Path, before: str, after: str) -> None:
 
 
 @contextmanager
-def staged(tmp_path: Path, workers: int = 2, *, is_serving: bool = True, **changes: str) -> Iterator[Stage]:
-    """A supervisor all of whose children are ready; or, if it is not serving, one that has not done anything yet."""
+def staged(
+    tmp_path: Path, changes: Mapping[str, str] | None = None, *, workers: int = 2, is_serving: bool = True
+) -> Iterator[Stage]:
+    """A supervisor all of whose children are ready; or, if it is not serving, one that has not done anything yet.
+
+    `changes` replace words of its configuration.
+    """
     file = tmp_path / "proxy.yaml"
-    write(file, workers, **changes)
+    write(file, workers, changes or {})
     stage = Stage(file)
     with logged(stage):
         try:

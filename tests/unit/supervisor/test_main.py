@@ -39,12 +39,12 @@ def fresh(tmp_path: Path) -> Iterator[Stage]:
 
 def test_it_serves_when_every_worker_has_been_ready(fresh: Stage) -> None:
     fresh.step()
-    assert fresh.home.phase is Phase.STARTING
+    assert fresh.phase() is Phase.STARTING
     for worker in fresh.workers():
-        assert fresh.home.phase is Phase.STARTING
+        assert fresh.phase() is Phase.STARTING
         worker.say(Ready())
         fresh.step()
-    assert fresh.home.phase is Phase.SERVING
+    assert fresh.phase() is Phase.SERVING
     config = fresh.home.config
     addresses = f"listening on {config.listeners[0].bind}; admin on http://{config.admin.bind}"
     assert fresh.said(f"ready: 2 workers, {addresses}", "INFO")
@@ -52,11 +52,11 @@ def test_it_serves_when_every_worker_has_been_ready(fresh: Stage) -> None:
 
 def test_it_gives_up_when_a_worker_ends_five_times_before_it_is_ready(fresh: Stage) -> None:
     for count in range(5):
-        assert fresh.home.phase is Phase.STARTING
+        assert fresh.phase() is Phase.STARTING
         fresh.pass_time(2 * count)
         fresh.end(fresh.current("worker 1"), 1 << 8)
     assert fresh.said("giving up: worker 1 ended 5 times before it was ready", "CRITICAL")
-    assert fresh.home.phase is Phase.STOPPING
+    assert fresh.phase() is Phase.STOPPING
     assert fresh.current("worker 0").told(Stop) and fresh.current("controller").told(Stop)
     for child in fresh.living():
         fresh.end(child)
@@ -72,7 +72,7 @@ def test_a_controller_that_never_gets_ready_stops_nobody(fresh: Stage) -> None:
         fresh.pass_time(10)
         fresh.end(fresh.current("controller"), 1 << 8)
         fresh.pass_time(10)
-    assert fresh.home.phase is Phase.SERVING
+    assert fresh.phase() is Phase.SERVING
 
 
 def test_its_own_row_says_that_it_is_there_and_beats(stage: Stage) -> None:
@@ -86,7 +86,7 @@ def test_its_own_row_says_that_it_is_there_and_beats(stage: Stage) -> None:
 
 def test_its_pid_is_in_the_file_until_it_goes(tmp_path: Path) -> None:
     file = tmp_path / "pid"
-    with staged(tmp_path, drain_delay=f"pid_file: {file}\ndrain_delay"):
+    with staged(tmp_path, {"drain_delay": f"pid_file: {file}\ndrain_delay"}):
         assert file.read_text().strip() == str(os.getpid())
     assert not file.exists()
 
@@ -95,7 +95,7 @@ def test_without_a_place_for_the_pid_file_it_does_not_start(tmp_path: Path) -> N
     file = tmp_path / "nowhere" / "pid"
     with (
         pytest.raises((PidFileError, OSError)),
-        staged(tmp_path, drain_delay=f"pid_file: {file}\ndrain_delay", is_serving=False),
+        staged(tmp_path, {"drain_delay": f"pid_file: {file}\ndrain_delay"}, is_serving=False),
     ):
         raise AssertionError("it has begun")
 
@@ -107,7 +107,7 @@ def test_without_a_place_for_the_pid_file_it_does_not_start(tmp_path: Path) -> N
 def test_a_stop_is_told_to_all_at_once(stage: Stage, mark: signal.Signals) -> None:
     stage.signal(mark)
     assert stage.said(f"{mark.name}: stopping at once", "INFO")
-    assert stage.home.phase is Phase.STOPPING
+    assert stage.phase() is Phase.STOPPING
     assert [child.everything() for child in stage.living()] == [[Stop()]] * 3
     for child in stage.living():
         stage.end(child)
@@ -125,20 +125,20 @@ def test_a_drain_is_announced_and_begins_after_its_delay(stage: Stage) -> None:
     began_ns = stage.clock.now_ns
     stage.signal(TERM)
     assert stage.said("SIGTERM: draining for at most 30 s", "INFO")
-    assert stage.home.phase is Phase.LEAVING
+    assert stage.phase() is Phase.LEAVING
     assert stage.home.memory.rows.state(SUPERVISOR_ROW) is State.DRAINING
     stage.pass_time(3.9)
     assert not stage.current("worker 0").told(Drain)
     stage.pass_time(0.1)
-    assert stage.home.phase is Phase.DRAINING
+    assert stage.phase() is Phase.DRAINING
     assert [worker.told(Drain) for worker in stage.workers()] == [[Drain(began_ns + 34 * SECOND)]] * 2
     assert not stage.current("controller").everything()
 
 
 def test_without_a_delay_the_drain_begins_at_once(tmp_path: Path) -> None:
-    with staged(tmp_path, **{"drain_delay: 4s": "drain_delay: 0s"}) as stage:
+    with staged(tmp_path, {"drain_delay: 4s": "drain_delay: 0s"}) as stage:
         stage.signal(TERM)
-        assert stage.home.phase is Phase.DRAINING
+        assert stage.phase() is Phase.DRAINING
 
 
 def test_when_it_drains_the_sockets_are_left_to_the_workers(stage: Stage) -> None:
@@ -190,16 +190,16 @@ def test_a_second_sigterm_stops_at_once(stage: Stage, delay_s: float) -> None:
     stage.pass_time(delay_s)
     stage.signal(TERM)
     assert stage.said("SIGTERM: stopping at once")
-    assert stage.home.phase is Phase.STOPPING
+    assert stage.phase() is Phase.STOPPING
     assert [len(child.told(Stop)) for child in stage.living()] == [1, 1, 1]
     stage.pass_time(10)
-    assert stage.home.phase is Phase.STOPPING
+    assert stage.phase() is Phase.STOPPING
 
 
 def test_a_drain_during_the_start_is_a_drain(fresh: Stage) -> None:
     fresh.step()
     fresh.signal(TERM)
-    assert fresh.home.phase is Phase.LEAVING
+    assert fresh.phase() is Phase.LEAVING
 
 
 def test_what_the_admin_interface_asks_to_drain_is_drained_once(stage: Stage) -> None:
@@ -278,7 +278,7 @@ def test_a_number_of_workers_is_taken_as_it_is() -> None:
 @pytest.fixture
 def weighed(tmp_path: Path) -> Iterator[Stage]:
     """Worker 0 is said to be this process, which is larger than what is allowed."""
-    with staged(tmp_path, drain_delay="max_worker_rss: 16MiB\ndrain_delay") as stage:
+    with staged(tmp_path, {"drain_delay": "max_worker_rss: 16MiB\ndrain_delay"}) as stage:
         worker = stage.current("worker 0")
         assert worker.post.child is not None
         worker.pid = worker.post.child.pid = os.getpid()
