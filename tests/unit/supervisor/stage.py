@@ -11,6 +11,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
@@ -24,6 +25,7 @@ from shardproxy.control.channel import Channel, ChannelError
 from shardproxy.control.messages import Answer, Ask, Message, Ready, Wish
 from shardproxy.control.seat import Seat
 from shardproxy.shm.rows import Kind
+from shardproxy.shm.slots import SlotsFull
 from shardproxy.supervisor import record as records
 from shardproxy.supervisor import succession
 from shardproxy.supervisor.children import Entries
@@ -322,6 +324,13 @@ def write(file: Path, workers: int, changes: Mapping[str, str]) -> None:
     port, admin = free_ports(2)
     text = text.replace("PORT", str(port)).replace("ADMIN", str(admin)).replace("WORKERS", str(workers))
     file.write_text(text)
+
+
+def fill_the_memory(stage: Stage) -> None:
+    """There is no room for another gauge."""
+    with suppress(SlotsFull):
+        for number in count():
+            stage.home.slots.gauge(f"other_{number}")
 
 
 def edit(file: Path, before: str, after: str) -> None:

@@ -16,7 +16,7 @@ from shardproxy.control.messages import Abort, Answer, Applied, Ask, Commit, Pre
 from shardproxy.control.plan import Plan
 from shardproxy.supervisor.reload import PATIENCE_NS, Refusal, read
 from tests.e2e.supervised import free_ports
-from tests.unit.supervisor.stage import SECOND, Script, Stage, edit, staged
+from tests.unit.supervisor.stage import SECOND, Script, Stage, edit, fill_the_memory, staged
 
 PATIENCE_S = PATIENCE_NS / SECOND
 STAYS = "reload: the running configuration stays: "
@@ -328,9 +328,8 @@ def test_as_many_workers_as_there_are_rows_for_are_taken_and_no_more(stage: Stag
 
 
 def test_more_names_than_the_memory_has_room_for_are_refused(stage: Stage) -> None:
-    count = stage.home.memory.segment.capacities.gauges
-    many = "\n".join(f"  - {{name: c{number}, endpoints: [127.0.0.1:1]}}" for number in range(count))
-    stage.file.write_text(stage.file.read_text() + many + "\n")
+    fill_the_memory(stage)
+    edit(stage.file, "clusters:\n", "clusters:\n  - {name: other, endpoints: [127.0.0.1:1]}\n")
     stage.signal(signal.SIGHUP)
     assert any(line.startswith(f"ERROR {STAYS}the shared memory") for line in stage.log)
     assert not any(child.told(Prepare) for child in stage.living())
