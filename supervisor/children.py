@@ -149,22 +149,34 @@ def _cpus(home: Household, post: Post) -> set[int]:
 
 def _live(seat: Seat, entries: Entries, body: Body, leave: Callable[[Seat], None]) -> NoReturn:
     """All of a child's life.  Whatever happens, it ends here and never returns into the supervisor's loop."""
-    code = 1
-    try:
+
+    def life() -> int:
         leave(seat)
         _close_all_but(_descriptors(seat))
-        code = _serve(seat, entries, body)
+        return _serve(seat, entries, body)
+
+    code = 1
+    try:
+        code = exit_code_of(seat.name, life)
+    finally:
+        os._exit(code & 0xFF)
+
+
+def exit_code_of(name: str, life: Callable[[], int]) -> int:
+    """What `life` returns or asks for by `SystemExit`; 1 after anything else that it raises, which is logged."""
+    try:
+        return life()
     except PrivilegeError as reason:
-        logger.critical("%s cannot begin: %s", seat.name, reason)
+        logger.critical("%s cannot begin: %s", name, reason)
     except SystemExit as wish:
-        code = wish.code if isinstance(wish.code, int) else int(wish.code is not None)
+        return wish.code if isinstance(wish.code, int) else int(wish.code is not None)
     except BaseException:
-        logger.critical("%s failed", seat.name, exc_info=True)
+        logger.critical("%s failed", name, exc_info=True)
     finally:
         for stream in (sys.stdout, sys.stderr):
             with suppress(Exception):
                 stream.flush()
-        os._exit(code & 0xFF)
+    return 1
 
 
 def _serve(seat: Seat, entries: Entries, body: Body) -> int:

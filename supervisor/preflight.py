@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from shardproxy.config.errors import ConfigErrors
@@ -31,14 +32,17 @@ OK, BAD_CONFIGURATION = 0, 2
 
 
 class Preflight:
-    """The child, seen from the supervisor.  Raises `OSError` if it cannot be started."""
+    """The child, seen from the supervisor.  Raises `OSError` if it cannot be started.
 
-    def __init__(self) -> None:
+    `command` is what to run: by default what this process was started with.
+    """
+
+    def __init__(self, command: Sequence[str] = ()) -> None:
         self._result = os.memfd_create("shardproxy-preflight", os.MFD_CLOEXEC)
         self._words = os.memfd_create("shardproxy-preflight-words", os.MFD_CLOEXEC)
         try:
             self._process = subprocess.Popen(
-                [sys.executable, *sys.orig_argv[1:]],
+                command or [sys.executable, *sys.orig_argv[1:]],
                 env={**os.environ, _ENVIRONMENT: str(self._result)},
                 pass_fds=[self._result],
                 stdin=subprocess.DEVNULL,

@@ -369,10 +369,26 @@ def logged(stage: Stage) -> Iterator[None]:
     logger.addHandler(lines)
     logger.setLevel(logging.DEBUG)
     try:
-        yield
+        with own_log_handlers():
+            yield
     finally:
         logger.removeHandler(lines)
         logger.setLevel(former)
+
+
+@contextmanager
+def own_log_handlers() -> Iterator[None]:
+    """What is set up in here closes the handlers that it finds, and those of pytest are not among them."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    root.handlers.clear()
+    try:
+        yield
+    finally:
+        for handler in root.handlers:
+            handler.close()
+        root.handlers[:] = handlers
+        root.setLevel(level)
 
 
 @contextmanager
