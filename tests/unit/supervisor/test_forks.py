@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from shardproxy.config.load import load
 from shardproxy.control.channel import Channel
 from shardproxy.control.messages import Refused
 from shardproxy.control.seat import ADMIN, Seat
@@ -36,8 +37,8 @@ from shardproxy.supervisor.children import (
 from shardproxy.supervisor.privileges import Identity, PrivilegeError
 from shardproxy.supervisor.state import Child, Household, Post
 from shardproxy.supervisor.systemd import Found
-from tests.unit.supervisor.forked import EXIT_CODE
-from tests.unit.supervisor.stage import SECOND, Lines, load, own_log_handlers, write
+from tests.unit.supervisor.forked import EXIT_CODE, open_descriptors
+from tests.unit.supervisor.stage import SECOND, Lines, own_log_handlers, write
 
 ENTRIES = Entries("tests.unit.supervisor.forked:tell", "tests.unit.supervisor.forked:tell")
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
@@ -119,9 +120,9 @@ def test_it_leaves_first_what_the_supervisor_names(home: Household) -> None:
 
 
 def test_the_supervisor_keeps_its_own_end_only(home: Household) -> None:
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(open_descriptors())
     child = fork(home, home.workers[0], ENTRIES, left)
-    assert len(os.listdir("/proc/self/fd")) == before + 1
+    assert len(open_descriptors()) == before + 1
     told(child)
 
 
@@ -151,11 +152,11 @@ def test_when_the_system_refuses_a_process_everything_is_given_back(
     def refuse() -> int:
         raise OSError(11, "Resource temporarily unavailable")
 
-    before, free = len(os.listdir("/proc/self/fd")), home.memory.pool.free
+    before, free = len(open_descriptors()), home.memory.pool.free
     monkeypatch.setattr(os, "fork", refuse)
     with pytest.raises(OSError, match="Resource temporarily unavailable"):
         fork(home, home.workers[0], ENTRIES, left)
-    assert (len(os.listdir("/proc/self/fd")), home.memory.pool.free) == (before, free)
+    assert (len(open_descriptors()), home.memory.pool.free) == (before, free)
     assert signal.SIGTERM not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
@@ -245,7 +246,7 @@ def test_before_its_entry_a_child_has_taken_its_row_and_no_name_gets_a_slot(
     with pytest.raises(UnknownSlot):
         seat.slots.gauge("a name that nobody knows")
     logging.getLogger("shardproxy").warning("it speaks under its own name")
-    assert f"worker 1[{os.getpid()}] it speaks under its own name" in capfd.readouterr().err
+    assert f"worker-1[{os.getpid()}] it speaks under its own name" in capfd.readouterr().err
     signal.raise_signal(signals.STACKS)
     assert "test_before_its_entry_a_child" in capfd.readouterr().err
 

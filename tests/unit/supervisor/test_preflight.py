@@ -16,6 +16,7 @@ from shardproxy.config.plain import decode
 from shardproxy.supervisor import preflight
 from shardproxy.supervisor.preflight import BAD_CONFIGURATION, OK, Preflight, rehearse
 from tests.proxykit import eventually
+from tests.unit.supervisor.forked import open_descriptors
 from tests.unit.supervisor.stage import edit, write
 
 ENVIRONMENT = "SHARDPROXY_PREFLIGHT"
@@ -110,10 +111,10 @@ def test_nothing_of_ours_is_the_child_s_but_the_result() -> None:
 
 
 def test_a_program_that_is_not_there_leaves_nothing_open() -> None:
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(open_descriptors())
     with pytest.raises(FileNotFoundError):
         Preflight(["/nowhere/python"])
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(open_descriptors()) == before
 
 
 def test_without_another_command_it_is_the_one_of_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,5 +170,5 @@ def test_the_memory_it_tries_with_is_given_back(file: Path, result: int) -> None
 def memories() -> int:
     """How many memfds this process has open."""
     gc.collect()
-    links = [Path("/proc/self/fd", fd) for fd in os.listdir("/proc/self/fd")]
+    links = list(Path("/proc/self/fd").iterdir())
     return sum(str(link.readlink()).startswith("/memfd:") for link in links if link.is_symlink())
