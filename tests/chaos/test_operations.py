@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from tests.load import Background, Tally
-from tests.proxykit import Proxy, eventually, free_port, origins, proxy
+from tests.proxykit import PATIENCE_S, Proxy, eventually, free_port, origins, proxy
 
 CONFIGURATION = """
 workers: 2
@@ -108,6 +108,20 @@ def test_a_hot_restart_takes_the_changed_file(before: int, after: int, tmp_path:
         assert started.is_ready()
 
 
+def test_what_is_asked_for_during_a_hot_restart_is_done_by_the_new_code(tmp_path: Path, origin: str) -> None:
+    with running(tmp_path, origin) as started:
+        file = next(tmp_path.glob("*.yaml"))
+        started.process.send_signal(signal.SIGUSR2)
+        eventually(lambda: "restart begins" in started.log, "the hot restart to begin")
+        file.write_text(file.read_text().replace("workers: 2", "workers: 3"))
+        for number in (signal.SIGHUP, signal.SIGUSR2, signal.SIGHUP, signal.SIGUSR2):
+            started.process.send_signal(number)
+        eventually(lambda: "restart: generation 3 serves" in started.log, "one more restart", 3 * PATIENCE_S)
+        eventually(lambda: "is served by all" in started.log, "the reload")
+        eventually(lambda: len(started.worker_pids()) == 3, "the workers that the changed file wants")
+        assert started.log.count("restart begins") == 2
+
+
 def test_more_workers_and_fewer_again_under_load_lose_nothing(tmp_path: Path, origin: str) -> None:
     with running(tmp_path, origin, CONFIGURATION.replace("workers: 2", "workers: 1")) as started:
         with Background(started.port) as load:
@@ -154,35 +168,46 @@ WORKERS_DIE = WORKERS.replace("DO", "os.kill(os.getpid(), signal.SIGKILL)")
 OTHER_LAYOUT = "import shardproxy.shm.layout as layout; layout.LAYOUT_VERSION += 1"
 
 
-@contextmanager
-def replaceable(
-    tmp_path: Path, origin: str, monkeypatch: pytest.MonkeyPatch, patience: str = "3s"
-) -> Iterator[tuple[Proxy, Path]]:
-    """A proxy, and a file that every Python started from then on runs first: how the new code differs.
+# Far longer than anything takes that is to succeed, and so short that a test can wait for it where nothing can.
+LONG, SHORT = "restart_timeout: 120s\n", "restart_timeout: 1s\n"
 
-    `patience` is how long a new generation may take to start.
-    """
+
+@contextmanager
+def replaceable(tmp_path: Path, origin: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Proxy, Path]]:
+    """A proxy, and a file that every Python started from then on runs first: how the new code differs."""
     folder = tmp_path / "new-code"
     folder.mkdir()
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(folder), str(Path(__file__).parents[2]))))
-    with running(tmp_path, origin, f"restart_timeout: {patience}\n" + CONFIGURATION) as started:
+    with running(tmp_path, origin, LONG + CONFIGURATION) as started:
         yield started, folder / "sitecustomize.py"
 
 
+def wait_no_longer_than_a_second(started: Proxy, tmp_path: Path, what: str) -> None:
+    """Give the preflight, or the workers of the new generation, a second: the former is what the configuration that is
+    served says, the latter what the new file says."""
+    file = next(tmp_path.glob("*.yaml"))
+    file.write_text(file.read_text().replace(LONG, SHORT))
+    if what == "preflight":
+        started.process.send_signal(signal.SIGHUP)
+        eventually(lambda: "reload: configuration 2 is served" in started.log, "the shorter timeout to be served")
+
+
 @pytest.mark.parametrize(
-    ("code", "reason"),
+    ("code", "reason", "hangs"),
     [
-        (NO_SUCH_MODULE, "this release is broken"),
-        (HANGS, "the new one has not proved itself in time"),
-        (WORKERS_HANG, "the new workers were not ready in time"),
-        (WORKERS_DIE, "ended 5 times before it was ready"),
+        (NO_SUCH_MODULE, "this release is broken", ""),
+        (HANGS, "the new one has not proved itself in time", "preflight"),
+        (WORKERS_HANG, "the new workers were not ready in time", "workers"),
+        (WORKERS_DIE, "ended 5 times before it was ready", ""),
     ],
     ids=["does not import", "hangs", "workers hang", "workers are killed before they are ready"],
 )
 def test_a_hot_restart_to_broken_code_leaves_the_old_workers_serving(
-    code: str, reason: str, tmp_path: Path, origin: str, monkeypatch: pytest.MonkeyPatch
+    code: str, reason: str, hangs: str, tmp_path: Path, origin: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with replaceable(tmp_path, origin, monkeypatch) as (started, new_code):
+        if hangs:
+            wait_no_longer_than_a_second(started, tmp_path, hangs)
         before = sorted(started.worker_pids())
         with Background(started.port) as load:
             new_code.write_text(code)
@@ -226,7 +251,7 @@ def test_a_hot_restart_with_a_wrong_file_changes_nothing(tmp_path: Path, origin:
 def test_a_hot_restart_to_another_memory_layout_begins_a_fresh_one(
     tmp_path: Path, origin: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with replaceable(tmp_path, origin, monkeypatch, "20s") as (started, new_code), Background(started.port) as load:
+    with replaceable(tmp_path, origin, monkeypatch) as (started, new_code), Background(started.port) as load:
         traffic_flows(load.tally)
         new_code.write_text(OTHER_LAYOUT)
         restart(started, 2)

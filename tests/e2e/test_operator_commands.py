@@ -69,6 +69,22 @@ def test_reload_returns_when_all_workers_serve_the_new_configuration(running: Pr
     assert stats["last_operation"]["text"] == "reload: configuration 2 is served by all 2 workers"
 
 
+def test_a_reload_that_is_asked_for_during_a_hot_restart_is_answered_when_the_new_code_has_done_it(
+    running: Proxy,
+) -> None:
+    with ThreadPoolExecutor(2) as threads:
+        restart = threads.submit(command, running.admin_port, "restart")
+        eventually(lambda: "restart begins" in running.log, "the hot restart to begin")
+        reload = threads.submit(ask, f"http://127.0.0.1:{running.admin_port}", "/reload", "POST", PATIENCE_S * 3)
+        status, body = reload.result()
+        assert restart.result()[0] == 0
+    assert status == 200
+    assert json.loads(body)["message"] in (
+        "configuration 3 is served by all 2 workers",
+        "configuration 2 is served by all 2 workers",  # the restart was over already
+    )
+
+
 def test_reload_of_a_wrong_file_says_why_and_ends_with_1(running: Proxy, tmp_path: Path) -> None:
     file = next(tmp_path.glob("*.yaml"))
     file.write_text(file.read_text().replace("prefix: /", "prefix: nowhere"))
