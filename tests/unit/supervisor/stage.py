@@ -153,7 +153,8 @@ class Lines(logging.Handler):
         self.lines: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.lines.append(f"{record.levelname} {record.getMessage()}")
+        traceback = " (with traceback)" if record.exc_info and record.exc_info[0] else ""
+        self.lines.append(f"{record.levelname} {record.getMessage()}{traceback}")
 
 
 class Executed(BaseException):
@@ -171,6 +172,7 @@ class Stage:
         self.preflights: list[ScriptedPreflight] = []
         self.fork_fails: OSError | None = None
         self.execute_fails: OSError | None = None
+        self.nobody_ends = False
         self.marks = Signals()
         self.log: list[str] = []
         self._supervisor: Supervisor | None = None
@@ -281,7 +283,7 @@ class Stage:
         return Child(pid, row, ours, born_ns, Watch(home.config.watchdog, born_ns), home.memory, home.generation)
 
     def _has_ended(self, pid: int) -> int | None:
-        return self._ended.pop(pid, None)
+        return None if self.nobody_ends else self._ended.pop(pid, None)
 
     def _kill(self, pid: int, number: int) -> None:
         self.killed.append((pid, number))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -203,7 +202,7 @@ def test_a_child_that_closes_its_channel_is_killed_after_two_seconds(stage: Stag
 def test_it_is_killed_once(stage: Stage) -> None:
     stage.current("worker 0").close()
     stage.home.is_changing = True
-    stage._has_ended = lambda pid: None  # type: ignore[method-assign]
+    stage.nobody_ends = True
     for _ in range(5):
         stage.pass_time(1)
     assert stage.kills() == ["worker 0 SIGKILL"]
@@ -381,12 +380,28 @@ def test_a_child_keeps_nothing_of_the_supervisors(stage: Stage) -> None:
     )  # fmt: skip
     others, sibling = home.sockets.of_worker(1)["web"], stage.workers()[1].post.child
     assert sibling is not None
-    pid = os.fork()
-    if pid == 0:
-        stage.supervisor._care._leave(seat)
-        closed = [each.fileno() for each in (stage.marks, home.sockets.admin, others, sibling.channel)]
-        os._exit(7 if closed == [-1, -1, -1, -1] and mine["web"].fileno() >= 0 else 1)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+    selector = stage.supervisor._selector
+    stage.supervisor._care._leave(seat)
+    assert [each.fileno() for each in (stage.marks, home.sockets.admin, others, sibling.channel)] == [-1] * 4
+    assert mine["web"].fileno() >= 0
+    with pytest.raises((RuntimeError, ValueError, KeyError)):
+        selector.get_key(sibling.channel)
+
+
+def test_a_post_that_leaves_goes_with_its_child(stage: Stage) -> None:
+    stage.ask("scale", 1)
+    (post,) = stage.home.leaving
+    leaving = next(child for child in stage.living() if child.post is post)
+    stage.end(leaving)
+    assert stage.home.leaving == []
+    assert stage.said(f"worker 1 (pid {leaving.pid}) ended: exit code 0", "INFO")
+
+
+def test_an_end_without_a_successor_is_an_error_if_it_was_none_of_its_own(stage: Stage) -> None:
+    stage.signal(signal.SIGINT)
+    worker = stage.current("worker 0")
+    stage.end(worker, 1 << 8)
+    assert stage.said(f"worker 0 (pid {worker.pid}) ended: exit code 1", "ERROR")
 
 
 def test_at_an_end_that_was_not_planned_all_are_killed_and_buried(stage: Stage) -> None:

@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import resource
 import signal
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from shardproxy.config.load import load
+from shardproxy.config.schema import Config
 from shardproxy.control.messages import Drain, Drained, Ready, Stop
 from shardproxy.shm.rows import Kind, State
-from shardproxy.supervisor.main import FAILED, OK, wanted_workers
+from shardproxy.supervisor import record as records
+from shardproxy.supervisor.children import Entries
+from shardproxy.supervisor.main import FAILED, OK, resume, run, wanted_workers
 from shardproxy.supervisor.memory import SUPERVISOR_ROW
 from shardproxy.supervisor.pidfile import PidFileError
 from shardproxy.supervisor.requests import Request
 from shardproxy.supervisor.state import Phase
-from tests.unit.supervisor.stage import SECOND, Stage, staged
+from tests.unit.supervisor.stage import (
+    SECOND,
+    Executed,
+    Stage,
+    own_log_handlers,
+    record_left_behind,
+    staged,
+    write,
+)
 
 TERM, INT, QUIT = signal.SIGTERM, signal.SIGINT, signal.SIGQUIT
 
@@ -230,18 +245,97 @@ def test_when_it_fails_itself_no_child_is_left_behind(stage: Stage) -> None:
 
     object.__setattr__(stage.processes, "has_ended", fails)
     assert stage.supervisor.serve() == FAILED
-    assert stage.said("the supervisor failed and stops everything", "CRITICAL")
+    assert stage.said("the supervisor failed and stops everything (with traceback)", "CRITICAL")
+    assert stage.phase() is Phase.STOPPING
+    assert len(stage.children) == 3
     assert stage.kills() == ["controller SIGKILL", "worker 0 SIGKILL", "worker 1 SIGKILL"]
     assert stage.living() == []
+
+
+def test_without_a_child_it_is_not_over_before_it_is_told_so(stage: Stage) -> None:
+    stage.home.is_changing = True
+    for child in stage.living():
+        stage.end(child, signal.SIGKILL)
+    assert stage.living() == []
+    assert not stage.supervisor._is_over()
+
+
+# The whole of it
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Iterator[Config]:
+    write(tmp_path / "proxy.yaml", 1, {})
+    with own_log_handlers():
+        yield load(tmp_path / "proxy.yaml")
+
+
+NEVER_READY = Entries("tests.unit.supervisor.forked:returns_nothing", "tests.unit.supervisor.forked:returns_nothing")
+
+
+def test_it_fails_when_its_children_never_serve(
+    config: Config, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run(config, tmp_path / "proxy.yaml", NEVER_READY) == FAILED
+    said = capfd.readouterr().err
+    assert f"CRITICAL supervisor[{os.getpid()}] giving up: worker 0 ended 5 times before it was ready" in said
+    assert said.rstrip().endswith(" stopped")
+    assert gc.get_freeze_count() == 0
+
+
+def test_it_says_why_it_cannot_start(config: Config, capfd: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server((config.listeners[0].bind.host, config.listeners[0].bind.port)):
+        assert run(config, None, NEVER_READY) == FAILED
+    text = f"cannot start: listener web cannot listen on {config.listeners[0].bind}: another process is listening there"
+    assert f"CRITICAL supervisor[{os.getpid()}] {text}\n" in capfd.readouterr().err
+
+
+def test_without_a_place_for_its_pid_it_gives_back_what_it_has_bound(
+    config: Config, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    wrong = msgspec.structs.replace(config, pid_file=str(tmp_path / "nowhere" / "pid"))
+    assert run(wrong, None, NEVER_READY) == FAILED
+    assert f"CRITICAL supervisor[{os.getpid()}] cannot start: " in capfd.readouterr().err
+    with socket.create_server((config.listeners[0].bind.host, config.listeners[0].bind.port)):
+        pass
+
+
+def test_code_that_cannot_take_over_says_so_and_ends(
+    stage: Stage, config: Config, capfd: pytest.CaptureFixture[str]
+) -> None:
+    stage.signal(signal.SIGUSR2)
+    stage.preflights[0].succeeds(load(stage.file))
+    with pytest.raises(Executed):
+        stage.step()
+    record = record_left_behind(stage)
+    records.leave_behind(msgspec.structs.replace(record, config=b"\xc1"))
+    assert resume(NEVER_READY) == FAILED
+    said = capfd.readouterr().err
+    assert f"CRITICAL supervisor[{os.getpid()}] the new code cannot take over, and the old one is gone: msgspec." in said
+    for fd in record.descriptors():
+        os.close(fd)
+
+
+def test_too_few_descriptors_are_warned_of(tmp_path: Path) -> None:
+    if resource.getrlimit(resource.RLIMIT_NOFILE)[1] == resource.RLIM_INFINITY:
+        pytest.skip("there is no limit here")
+    with staged(tmp_path, {"{name: web,": "{name: web, max_connections: 2000000000,"}) as stage:
+        assert any(line.startswith("WARNING max_connections may need ") for line in stage.log)
 
 
 # Waiting
 
 
 def test_it_never_waits_longer_than_a_second(stage: Stage) -> None:
-    object.__setattr__(stage.home, "config", load(stage.file))
     stage.pass_time(0)
-    assert 0.9 < stage.supervisor._wait_s() <= 1.0 or stage.home.config.steering
+    stage.supervisor._helm._steersman.courses = []
+    assert stage.supervisor._wait_s() == 1.0
+
+
+def test_it_waits_no_longer_than_until_it_has_to_steer(stage: Stage) -> None:
+    stage.pass_time(0)
+    (due_ns,) = stage.supervisor._helm.due_ns()
+    assert stage.supervisor._wait_s() == (due_ns - stage.clock.now_ns) / 1e9 < 1.0
 
 
 def test_it_waits_no_longer_than_until_a_child_must_be_killed(stage: Stage) -> None:

@@ -128,6 +128,7 @@ def test_those_that_wait_for_the_same_are_done_as_one_and_all_are_answered(what:
     assert [answer.id for answer in controller.answers()] == [1, 2, 3]
     assert restarting.log.count("INFO " + f"{what} is asked for again while one waits; both are done as one") == 1
     assert restarting.log.count("INFO " + f"{what} begins; it was asked for 3 times and is done once") == 1
+    assert restarting.log.count(f"DEBUG {what} is asked for again while one waits; both are done as one") == 1
     assert len(restarting.preflights) == (1 if what == "reload" else 2)
 
 
@@ -218,6 +219,7 @@ def test_many_hot_restarts_at_once_are_one_and_one_more_by_the_new_code(restarti
         new.preflights[0].fails("no")
         new.step()
         assert len(new.preflights) == 1
+        assert new.said("restart begins; it was asked for 21 times and is done once")
         assert [answer.id for answer in controller.answers()] == [*range(1, 9)]
 
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
+import resource
 import signal
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from shardproxy.config.load import load
 from shardproxy.control.found import encode
 from shardproxy.control.messages import Abort, Answer, Applied, Ask, Commit, Prepare, Prepared, Ready, Refused
 from shardproxy.control.plan import Plan
+from shardproxy.supervisor.privileges import Identity
 from shardproxy.supervisor.reload import PATIENCE_NS, Refusal, read
 from tests.e2e.supervised import free_ports
 from tests.unit.supervisor.stage import SECOND, Script, Stage, edit, fill_the_memory, staged
@@ -253,6 +257,23 @@ def test_a_child_that_does_not_answer_ends_the_reload_after_twenty_seconds(prepa
     assert all(child.told(Abort) for child in preparing.living())
 
 
+def test_all_that_do_not_answer_are_named(preparing: Stage) -> None:
+    say([preparing.current("controller")], Prepared)
+    for _ in range(10):
+        preparing.pass_time(PATIENCE_S / 10)
+    names = ", ".join(f"{child.name} (pid {child.pid})" for child in preparing.workers())
+    assert preparing.said(STAYS + f"no answer from {names} for 20 s")
+
+
+def test_a_plan_that_cannot_be_written_refuses_the_reload(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(self: Plan) -> int:
+        raise OSError(12, "Cannot allocate memory")
+
+    monkeypatch.setattr(Plan, "write", fails)
+    stage.signal(signal.SIGHUP)
+    assert stage.said(STAYS + "it cannot be handed to the workers: Cannot allocate memory")
+
+
 def test_a_child_that_does_not_get_ready_ends_the_reload_after_twenty_seconds(stage: Stage) -> None:
     stage.end(stage.current("worker 0"), signal.SIGKILL)
     stage.signal(signal.SIGHUP)
@@ -273,6 +294,7 @@ def test_a_child_that_never_commits_is_killed_and_its_successor_serves_the_new_o
     assert preparing.kills() == []
     preparing.pass_time(0.1)
     assert preparing.kills() == ["worker 1 SIGKILL"]
+    assert preparing.supervisor._operations.due_ns() == [preparing.clock.now_ns + PATIENCE_NS]
     assert preparing.said(f"worker 1 (pid {slow.pid}) is killed: it does not take configuration 2 over")
     preparing.step()
     assert preparing.said("reload: configuration 2 is served by all 2 workers")
@@ -336,6 +358,35 @@ def test_more_names_than_the_memory_has_room_for_are_refused(stage: Stage) -> No
 
 
 # What follows
+
+
+def test_the_log_goes_on_as_the_new_file_says(stage: Stage, capfd: pytest.CaptureFixture[str]) -> None:
+    edit(stage.file, "drain_delay", "log: {format: json}\ndrain_delay")
+    stage.signal(signal.SIGHUP)
+    finish(stage)
+    line = json.loads(capfd.readouterr().err.splitlines()[-1])
+    assert "reload: configuration 2 is served" in str(line) and "'supervisor'" in str(line)
+
+
+def test_too_few_descriptors_for_the_new_file_are_warned_of(stage: Stage) -> None:
+    if resource.getrlimit(resource.RLIMIT_NOFILE)[1] == resource.RLIM_INFINITY:
+        pytest.skip("there is no limit here")
+    edit(stage.file, "{name: web,", "{name: web, max_connections: 2000000000,")
+    stage.signal(signal.SIGHUP)
+    finish(stage)
+    assert any(line.startswith("WARNING max_connections may need ") for line in stage.log)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_the_file_of_a_new_unix_socket_belongs_to_whom_the_workers_run_as(stage: Stage, tmp_path: Path) -> None:
+    stage.home.identity = Identity.find("nobody")
+    path = tmp_path / "s"
+    second = f"  - {{name: second, bind: 'unix:{path}', routes: [{{match: {{prefix: /}}, cluster: app}}]}}\n"
+    edit(stage.file, "clusters:\n", second + "clusters:\n")
+    stage.home.config = msgspec.structs.replace(stage.home.config)
+    stage.signal(signal.SIGHUP)
+    finish(stage)
+    assert path.stat().st_uid == stage.home.identity.uid
 
 
 def test_another_number_of_workers_in_the_file_is_reached_afterwards(stage: Stage) -> None:

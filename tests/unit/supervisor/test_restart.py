@@ -493,6 +493,20 @@ def test_more_names_than_the_memory_has_room_for_begin_a_fresh_one(restarting: S
         for child in old:
             new.end(child)
         assert len({child.memory for _, child in new.home.filled()}) == 1
+        assert memory is None or memory.memory is None or memory.memory.bells == ()
+
+
+def test_going_back_is_to_the_former_memory_too(restarting: Stage) -> None:
+    fill_the_memory(restarting)
+    edit(restarting.file, "clusters:\n", "clusters:\n  - {name: other, endpoints: [127.0.0.1:1]}\n")
+    with replaced(restarting) as new:
+        new.step()
+        fresh = new.home.memory
+        for _ in range(11):
+            new.pass_time(1.999)
+        assert new.home.memory is not fresh
+        assert {child.memory for _, child in new.home.filled() if child.generation == 1} == {new.home.memory}
+        assert new.home.slots.in_order() == restarting.home.slots.in_order()
 
 
 def test_endpoints_that_were_found_are_carried_over(stage: Stage) -> None:

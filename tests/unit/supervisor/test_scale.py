@@ -237,6 +237,7 @@ def test_without_a_successor_that_gets_ready_the_former_worker_stays(how: str, r
             recycling.pass_time(1.6)
     assert recycling.said(f"recycle: a successor of worker 1 (pid {former.pid}) does not get ready; it stays", "ERROR")
     assert recycling.current("worker 1") is former
+    assert former.post not in recycling.home.leaving
     assert not former.told(Drain)
     if how == "slow":
         assert recycling.children[4].told(Stop)
