@@ -28,6 +28,9 @@ ROOMS = ("supervisor", "controller", "config", "limits")
 COPIED = ("shardproxy", "tests", "configs", "docs", "systemd")
 NOT_COPIED = ("__pycache__", "*.c", "*.pyc", ".hypothesis", "results")
 
+# Hypothesis then draws the same every time, and does not mind a slow machine.
+ENVIRONMENT = {**os.environ, "CI": "true"}
+
 SETTINGS = """
 [tool.mutmut]
 source_paths = ["shardproxy"]
@@ -71,7 +74,7 @@ def mutate(place: Path, names: list[str]) -> int:
     """Run mutmut; whatever it has started is gone when this returns."""
     command = [str(Path(sys.executable).with_name("mutmut")), "run", "--max-children", "1", *names]
     with (place / "mutmut.log").open("w") as log:
-        process = subprocess.Popen(command, cwd=place, stdout=log, stderr=log, start_new_session=True)
+        process = subprocess.Popen(command, cwd=place, env=ENVIRONMENT, stdout=log, stderr=log, start_new_session=True)
         try:
             return process.wait()
         finally:
