@@ -55,6 +55,20 @@ def test_at_the_deadline_of_the_drain_who_still_waits_is_told(
     assert running.exit_code.result(PATIENCE_S) == 0
 
 
+def test_what_can_only_be_done_later_is_503_and_says_when_to_ask_again(
+    running: Running, wish: Future[tuple[int, bytes]]
+) -> None:
+    with closing(http.client.HTTPConnection("127.0.0.1", running.port, timeout=PATIENCE_S)) as other:
+        other.request("POST", "/reload")
+        assert running.hear() == Ask(2, "reload")
+        running.supervisor.send(Answer(2, False, "a hot restart replaces the code now; ask again", is_again=True))
+        answer = other.getresponse()
+        assert (answer.status, answer.headers["Retry-After"]) == (503, "5")
+        assert json.loads(answer.read())["message"] == "a hot restart replaces the code now; ask again"
+    running.supervisor.send(Answer(1, False, "no"))
+    assert wish.result(PATIENCE_S) == (409, b'{"done":false,"message":"no"}\n')
+
+
 @pytest.mark.parametrize("hurry", [Drain(0), Stop()], ids=lambda word: type(word).__name__)
 def test_a_controller_that_waits_for_an_answer_can_be_hurried(
     hurry: Drain | Stop, running: Running, wish: Future[tuple[int, bytes]]
