@@ -184,15 +184,15 @@ class Manager:
 # What systemd has passed -------------------------------------------------------------------------------------------
 
 
-def inherited() -> Found:
-    """What systemd has passed to this process, and only the first time.
+def inherited(first_fd: int = _FIRST_FD) -> Found:
+    """What systemd has passed to this process, from `first_fd` on, and only the first time.
 
     The variables are removed, so that neither a child nor the code after a hot restart takes the same descriptors once
     more; all are closed on exec.
     """
     found = Found()
     sockets: list[tuple[int, bool, Address, socket.socket]] = []
-    for name, fd in _announced():
+    for name, fd in _announced(first_fd):
         index = _index(name)
         if index is not None or stat.S_ISREG(os.fstat(fd).st_mode):
             found.stored[name] = _identity(fd)
@@ -220,7 +220,7 @@ def _index(name: str) -> int | None:
     return int(match[1]) if match else None
 
 
-def _announced() -> list[tuple[str, int]]:
+def _announced(first_fd: int) -> list[tuple[str, int]]:
     """Names and descriptors, if they are for this process."""
     words = {word: os.environ.pop(f"LISTEN_{word}", "") for word in ("PID", "FDS", "FDNAMES", "PIDFDID")}
     if words["PID"] != str(os.getpid()) or not words["FDS"].isdecimal():
@@ -229,11 +229,11 @@ def _announced() -> list[tuple[str, int]]:
     found: list[tuple[str, int]] = []
     for number in range(int(words["FDS"])):
         try:
-            os.set_inheritable(_FIRST_FD + number, False)
+            os.set_inheritable(first_fd + number, False)
         except OSError:
             logger.warning("systemd has announced %s descriptors, but passed only %d", words["FDS"], number)
             break
-        found.append((names[number] if number < len(names) else "unknown", _FIRST_FD + number))
+        found.append((names[number] if number < len(names) else "unknown", first_fd + number))
     return found
 
 

@@ -280,7 +280,7 @@ def test_the_exit_code_is_what_the_entry_says(log: list[str]) -> None:
 
 def test_whatever_it_raises_is_logged_and_is_exit_code_1(log: list[str]) -> None:
     assert exit_code_of("worker 0", lambda: raises(KeyboardInterrupt())) == 1
-    assert log == ["CRITICAL worker 0 failed"]
+    assert log == ["CRITICAL worker 0 failed (with traceback)"]
 
 
 def test_a_user_that_cannot_be_had_is_said_in_a_sentence(log: list[str]) -> None:

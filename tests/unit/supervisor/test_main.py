@@ -311,7 +311,8 @@ def test_code_that_cannot_take_over_says_so_and_ends(
     records.leave_behind(msgspec.structs.replace(record, config=b"\xc1"))
     assert resume(NEVER_READY) == FAILED
     said = capfd.readouterr().err
-    assert f"CRITICAL supervisor[{os.getpid()}] the new code cannot take over, and the old one is gone: msgspec." in said
+    text = "the new code cannot take over, and the old one is gone: msgspec."
+    assert f"CRITICAL supervisor[{os.getpid()}] {text}" in said
     for fd in record.descriptors():
         os.close(fd)
 
