@@ -76,7 +76,7 @@ class Restart(Operation):
 
     def go_on(self, now_ns: int) -> Outcome | None:
         self._look_ns = now_ns + LOOK_NS
-        if self._preflight is None or not self._preflight.is_over and now_ns < self._deadline_ns:
+        if self._preflight is None or now_ns < self._deadline_ns and not self._can_go_on(self._preflight):
             return None
         config = self._preflight.config() if self._preflight.is_over else None
         reason = self._preflight.reason() if self._preflight.is_over else "the new one has not proved itself in time"
@@ -89,6 +89,11 @@ class Restart(Operation):
         if self._preflight is not None:
             self._preflight.end()
             self._preflight = None
+
+    def _can_go_on(self, preflight: Preflight) -> bool:
+        """The new code would know nothing of a child that has closed its channel, so its end, which is near, comes
+        first."""
+        return preflight.is_over and all(child.channel.fileno() >= 0 for _, child in self._home.filled())
 
     def _replace(self, config: bytes) -> Outcome:
         former_mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())

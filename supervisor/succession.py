@@ -17,6 +17,7 @@ from pathlib import Path
 
 from shardproxy.config.plain import decode
 from shardproxy.config.schema import Config, worker_count
+from shardproxy.control.seat import SeatKind
 from shardproxy.limits.tables import set_rates
 from shardproxy.shm.layout import Capacities
 from shardproxy.shm.segment import ForeignLayout, Segment
@@ -93,7 +94,16 @@ def settle(record: Record, home: Household, former: Former, care: Care, now_ns: 
             patience_ns = home.config.drain_timeout + DRAIN_GRACE_NS
             condemn(child, now_ns + patience_ns, "it has not drained in time")
         posts[each.pid] = post
+    _complete(former)
     return posts
+
+
+def _complete(former: Former) -> None:
+    """A child that had died, and whose successor was still to come, has left no record; its post is there all the
+    same."""
+    wanted: list[tuple[SeatKind, int]] = [("controller", 0), *(("worker", index) for index in range(former.workers))]
+    there = {(post.kind, post.index): post for post in former.posts}
+    former.posts = [there.get(seat) or Post(*seat, fork_at_ns=None) for seat in wanted]
 
 
 class Succession(Operation):
@@ -145,7 +155,8 @@ class Succession(Operation):
         wanted = worker_count(home.config)
         if wanted < len(home.workers):
             self._scale(wanted)
-        return Outcome(True, f"generation {home.generation} serves; {len(former.posts) - 1} former workers drain")
+        count = sum(post.kind == "worker" and post.child is not None for post in former.posts)
+        return Outcome(True, f"generation {home.generation} serves; {count} former workers drain")
 
     def _go_back(self, now_ns: int, why: str) -> Outcome:
         home, former = self._home, self._former

@@ -193,11 +193,52 @@ def test_a_signal_asks_without_an_asker(restarting: Stage) -> None:
     assert record.waiting == () and record.signals == b""
 
 
-def test_who_cannot_be_spoken_with_any_more_is_left_out(restarting: Stage) -> None:
+def test_a_child_that_the_new_code_could_not_speak_with_ends_before(restarting: Stage) -> None:
     worker = restarting.current("worker 0")
     worker.close()
     restarting.step()
-    record = record_of(restarting)
+    restarting.preflights[0].succeeds(load(restarting.file))
+    restarting.step()
+    restarting.pass_time(2)
+    assert restarting.kills() == ["worker 0 SIGKILL"]
+    with pytest.raises(Executed):
+        restarting.step()
+    record = record_left_behind(restarting)
+    close(record)
+    assert worker.pid not in [child.pid for child in record.children]
+    assert len(record.children) == 2
+
+
+def test_after_going_back_a_worker_that_had_just_died_is_replaced_too(restarting: Stage) -> None:
+    restarting.home.is_changing = True  # so that no successor comes before the new code does
+    restarting.end(restarting.current("worker 0"), signal.SIGKILL)
+    with replaced(restarting) as new:
+        new.step()
+        for _ in range(11):
+            new.pass_time(1.999)
+        assert names(new.workers()) == ["worker 0", "worker 1"]
+        assert [post.index for post in new.home.workers] == [0, 1]
+        assert new.current("worker 0").pid == 1_000_007
+
+
+def test_only_those_that_live_are_told_of_as_draining(restarting: Stage) -> None:
+    restarting.home.is_changing = True
+    restarting.end(restarting.current("worker 0"), signal.SIGKILL)
+    with replaced(restarting) as new:
+        new.serve()
+        assert new.said("restart: generation 2 serves; 1 former workers drain")
+
+
+def test_a_child_that_does_not_end_is_not_waited_for_longer_than_the_preflight(restarting: Stage) -> None:
+    worker = restarting.current("worker 0")
+    worker.close()
+    restarting.nobody_ends = True
+    restarting.preflights[0].succeeds(load(restarting.file))
+    for _ in range(9):
+        restarting.pass_time(2)
+    with pytest.raises(Executed):
+        restarting.pass_time(2)
+    record = record_left_behind(restarting)
     close(record)
     assert worker.pid not in [child.pid for child in record.children]
 
