@@ -50,6 +50,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("files", nargs="*", help="names of files in the room, without .py (default: all)")
     parser.add_argument("--again", action="store_true", help="do not repeat what was killed already")
     wanted = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that mutmut is ended, too
     place = ROOT / "build" / "mutants" / wanted.room
     if not wanted.again:
         shutil.rmtree(place, ignore_errors=True)
