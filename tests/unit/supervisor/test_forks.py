@@ -38,7 +38,8 @@ from shardproxy.supervisor.privileges import Identity, PrivilegeError
 from shardproxy.supervisor.state import Child, Household, Post
 from shardproxy.supervisor.systemd import Found
 from tests.unit.supervisor.forked import EXIT_CODE, open_descriptors
-from tests.unit.supervisor.stage import SECOND, Lines, own_log_handlers, write
+from tests.unit.supervisor.scripts import Lines
+from tests.unit.supervisor.stage import SECOND, own_log_handlers, write
 
 ENTRIES = Entries("tests.unit.supervisor.forked:tell", "tests.unit.supervisor.forked:tell")
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")

@@ -14,15 +14,10 @@ from shardproxy.shm.gauges import Gauges
 from shardproxy.shm.metrics import Metrics
 from shardproxy.supervisor.helm import Helm
 from tests.e2e.supervised import free_ports
-from tests.unit.supervisor.stage import SECOND, Script, Stage, edit, replaced, staged
+from tests.unit.supervisor.scripts import Script
+from tests.unit.supervisor.stage import SECOND, Stage, edit, replaced, staged
 
 SECOND_LISTENER = "  - {name: second, bind: 127.0.0.1:%d, routes: [{match: {prefix: /}, cluster: app}]}\n"
-
-
-@pytest.fixture
-def stage(tmp_path: Path) -> Iterator[Stage]:
-    with staged(tmp_path) as started:
-        yield started
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,12 +16,6 @@ RESTART, RELOAD = signal.SIGUSR2, signal.SIGHUP
 MORE, FEWER = signal.SIGTTIN, signal.SIGTTOU
 
 
-@pytest.fixture
-def stage(tmp_path: Path) -> Iterator[Stage]:
-    with staged(tmp_path) as started:
-        yield started
-
-
 def reload_is_done(stage: Stage) -> None:
     """All children take the configuration over that they are offered."""
     for child in stage.living():
@@ -31,14 +24,6 @@ def reload_is_done(stage: Stage) -> None:
     for child in stage.living():
         child.say(*(Applied(order.version) for order in child.told(Commit)))
     stage.step()
-
-
-@pytest.fixture
-def restarting(stage: Stage) -> Stage:
-    """A hot restart that waits for its preflight."""
-    stage.signal(RESTART)
-    assert len(stage.preflights) == 1
-    return stage
 
 
 # One at a time

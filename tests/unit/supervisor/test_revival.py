@@ -22,7 +22,8 @@ from shardproxy.shm.slots import Slots
 from shardproxy.supervisor import catalog
 from shardproxy.supervisor.memory import SUPERVISOR_ROW
 from shardproxy.supervisor.revival import PLAN, SEGMENT, revive
-from tests.unit.supervisor.stage import Lines, write
+from tests.unit.supervisor.scripts import Lines
+from tests.unit.supervisor.stage import write
 
 COUNTED = 2
 

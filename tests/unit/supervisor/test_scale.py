@@ -15,7 +15,8 @@ from shardproxy.supervisor.recycle import Recycle, Scales, rss
 from shardproxy.supervisor.requests import Request
 from shardproxy.supervisor.scale import Scale
 from shardproxy.supervisor.state import Post
-from tests.unit.supervisor.stage import SECOND, Script, Stage, staged
+from tests.unit.supervisor.scripts import Script
+from tests.unit.supervisor.stage import SECOND, Stage, staged
 
 
 @pytest.fixture

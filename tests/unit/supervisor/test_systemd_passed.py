@@ -15,7 +15,7 @@ from shardproxy.config.units import Address
 from shardproxy.supervisor import systemd
 from shardproxy.supervisor.systemd import Found, Manager, inherited, stored_name
 from tests.systemd.notified import address_of, listener, memory
-from tests.unit.supervisor.stage import Lines
+from tests.unit.supervisor.scripts import Lines
 
 FIRST = 700
 
