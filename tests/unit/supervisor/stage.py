@@ -345,3 +345,24 @@ def add_a_listener(file: Path) -> int:
 def remove_the_listener(file: Path) -> None:
     """The operator removes it again."""
     file.write_text("".join(line for line in file.read_text().splitlines(keepends=True) if "second" not in line))
+
+
+def record_of(stage: Stage) -> Record:
+    """What is left behind when the preflight has been right."""
+    stage.preflights[-1].succeeds(load(stage.file))
+    with pytest.raises(Executed):
+        stage.step()
+    return record_left_behind(stage)
+
+
+def names(children: list[Script]) -> list[str]:
+    return [child.name for child in children]
+
+
+def close(record: Record) -> None:
+    for fd in record.descriptors():
+        os.close(fd)
+
+
+def former(stage: Stage) -> list[Script]:
+    return [child for child in stage.living() if child.generation == 1]

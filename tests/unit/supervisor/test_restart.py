@@ -14,29 +14,21 @@ from shardproxy.config.plain import decode
 from shardproxy.control.messages import Answer, Ask, Drain
 from shardproxy.supervisor import record as records
 from shardproxy.supervisor.preflight import Preflight
-from shardproxy.supervisor.record import Record
-from tests.unit.supervisor.scripts import Script
-from tests.unit.supervisor.stage import SECOND, Executed, Stage, edit, record_left_behind, replaced, staged
+from tests.unit.supervisor.stage import (
+    SECOND,
+    Executed,
+    Stage,
+    close,
+    edit,
+    names,
+    record_left_behind,
+    record_of,
+    replaced,
+    staged,
+)
 
 SERVES_ON = "restart: the old one serves on: "
 RESTART = signal.SIGUSR2
-
-
-def record_of(stage: Stage) -> Record:
-    """What is left behind when the preflight has been right."""
-    stage.preflights[-1].succeeds(load(stage.file))
-    with pytest.raises(Executed):
-        stage.step()
-    return record_left_behind(stage)
-
-
-def names(children: list[Script]) -> list[str]:
-    return [child.name for child in children]
-
-
-def close(record: Record) -> None:
-    for fd in record.descriptors():
-        os.close(fd)
 
 
 # The preflight

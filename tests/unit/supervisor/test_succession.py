@@ -2,53 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 
-import msgspec
 import pytest
 
-from shardproxy.config.load import load
 from shardproxy.control.messages import Drain, Ready, Stop
-from shardproxy.supervisor import succession
-from shardproxy.supervisor.record import Record
 from shardproxy.supervisor.state import Phase
 from tests.e2e.supervised import free_ports
 from tests.unit.supervisor.scripts import Script
-from tests.unit.supervisor.stage import (
-    SECOND,
-    Executed,
-    Stage,
-    add_a_listener,
-    edit,
-    fill_the_memory,
-    record_left_behind,
-    replaced,
-    staged,
-)
+from tests.unit.supervisor.stage import SECOND, Stage, add_a_listener, edit, former, names, replaced, staged
 
 SERVES_ON = "restart: the old one serves on: "
 RESTART = signal.SIGUSR2
-
-
-def record_of(stage: Stage) -> Record:
-    """What is left behind when the preflight has been right."""
-    stage.preflights[-1].succeeds(load(stage.file))
-    with pytest.raises(Executed):
-        stage.step()
-    return record_left_behind(stage)
-
-
-def names(children: list[Script]) -> list[str]:
-    return [child.name for child in children]
-
-
-def close(record: Record) -> None:
-    for fd in record.descriptors():
-        os.close(fd)
 
 
 # The new generation
@@ -62,10 +30,6 @@ def succeeding(restarting: Stage) -> Iterator[Stage]:
         yield new
 
 
-def former(stage: Stage) -> list[Script]:
-    return [child for child in stage.living() if child.generation == 1]
-
-
 def newcomers(stage: Stage) -> list[Script]:
     return [child for child in stage.living() if child.generation == 2]
 
@@ -77,6 +41,17 @@ def test_the_new_workers_come_up_beside_the_former_on_the_same_sockets(succeedin
     assert succeeding.phase() is Phase.SERVING
     assert (succeeding.home.generation, succeeding.home.version) == (2, 2)
     assert not succeeding.supervisor._operations.is_idle
+
+
+def test_the_former_serve_as_before_and_are_known_as_those_that_were_ready(succeeding: Stage) -> None:
+    for child in former(succeeding):
+        assert child.post.child is not None
+        known = next(living for _, living in succeeding.home.filled() if living.pid == child.pid)
+        post = next(post for post, living in succeeding.home.filled() if living.pid == child.pid)
+        assert (known.ready, known.killed, known.doom, known.generation) == (True, False, None, 1)
+        assert (known.row, known.born_ns, known.memory) == (child.row, 10**18, succeeding.home.memory)
+        assert (post.kind, post.index) == (child.post.kind, child.post.index)
+        assert (post.ever_ready, post.fork_at_ns) == (True, None)
 
 
 def test_only_when_all_new_ones_are_ready_the_former_drain(succeeding: Stage) -> None:
@@ -249,101 +224,3 @@ def test_going_back_has_the_former_number_of_sockets(restarting: Stage) -> None:
         for _ in range(11):
             new.pass_time(1.999)
         assert len(new.home.sockets.groups()["web"].sockets) == 2
-
-
-# Memory
-
-
-def test_both_generations_count_in_the_same_memory(restarting: Stage) -> None:
-    gauge = restarting.home.slots.in_order()
-    with replaced(restarting) as new:
-        new.step()
-        assert {child.memory for _, child in new.home.filled()} == {new.home.memory}
-        assert new.home.slots.in_order() == gauge
-
-
-def test_a_memory_that_has_too_few_rows_left_is_left_to_the_former_generation(stage: Stage) -> None:
-    while stage.home.memory.pool.free > 2:
-        stage.home.memory.pool.take()
-    stage.signal(RESTART)
-    record = record_of(stage)
-    # Rows are counted by the children that have them, so more children than there are have the others.
-    rows = stage.home.memory.segment.capacities.rows
-    extra = [
-        msgspec.structs.replace(record.children[1], row=row, channel=os.dup(record.children[1].channel))
-        for row in range(4, rows - 2)
-    ]
-    home, former_ = succession.adopt(msgspec.structs.replace(record, children=[*record.children, *extra]))
-    for each in (*record.children, *extra):
-        os.close(each.channel)
-    assert former_.memory is not None and home.memory is not former_.memory
-    home.close()
-    former_.memory.close()
-
-
-def test_a_memory_that_has_just_enough_rows_left_goes_on(stage: Stage) -> None:
-    stage.signal(RESTART)
-    record = record_of(stage)
-    rows = stage.home.memory.segment.capacities.rows
-    extra = [msgspec.structs.replace(record.children[1], row=row) for row in range(4, rows - 3)]
-    home, former_ = succession.adopt(msgspec.structs.replace(record, children=[*record.children, *extra]))
-    for each in record.children:
-        os.close(each.channel)
-    assert home.memory is former_.memory
-    assert home.memory.pool.free == 3
-    home.close()
-
-
-def test_more_names_than_the_memory_has_room_for_begin_a_fresh_one(restarting: Stage) -> None:
-    fill_the_memory(restarting)
-    edit(restarting.file, "clusters:\n", "clusters:\n  - {name: other, endpoints: [127.0.0.1:1]}\n")
-    with replaced(restarting) as new:
-        assert new.said("the new generation gets a fresh shared memory: its counts and limits begin anew", "WARNING")
-        new.serve()
-        old = former(new)
-        memory = old[0].post.child
-        assert memory is None or memory.memory is not new.home.memory
-        for child in old:
-            new.end(child)
-        assert len({child.memory for _, child in new.home.filled()}) == 1
-        assert memory is None or memory.memory is None or memory.memory.bells == ()
-
-
-def test_going_back_is_to_the_former_memory_too(restarting: Stage) -> None:
-    fill_the_memory(restarting)
-    edit(restarting.file, "clusters:\n", "clusters:\n  - {name: other, endpoints: [127.0.0.1:1]}\n")
-    with replaced(restarting) as new:
-        new.step()
-        fresh = new.home.memory
-        for _ in range(11):
-            new.pass_time(1.999)
-        assert new.home.memory is not fresh
-        assert {child.memory for _, child in new.home.filled() if child.generation == 1} == {new.home.memory}
-        assert new.home.slots.in_order() == restarting.home.slots.in_order()
-
-
-def test_endpoints_that_were_found_are_carried_over(stage: Stage) -> None:
-    from shardproxy.control.found import overlaid
-
-    cluster = stage.home.config.clusters[0]
-    twice = (cluster.endpoints[0], msgspec.structs.replace(cluster.endpoints[0], weight=7))
-    stage.home.config = overlaid(stage.home.config, {"app": twice})
-    stage.home.edited = frozenset({"app"})
-    stage.signal(RESTART)
-    with replaced(stage) as new:
-        assert new.home.config.clusters[0].endpoints == twice
-        assert new.home.edited == {"app"}
-
-
-def test_a_configuration_that_this_version_cannot_read_has_no_way_back(restarting: Stage) -> None:
-    record = msgspec.structs.replace(record_of(restarting), former_config=b"\xc1")
-    new = Stage(restarting.file, restarting.clock, restarting.children)
-    new.log = restarting.log
-    new.resume(record)
-    try:
-        text = "this version cannot read the configuration of the former one; there is no way back to it"
-        assert new.said(text, "WARNING")
-        new.serve()
-        assert new.said("restart: generation 2 serves; 2 former workers drain")
-    finally:
-        new.close()
