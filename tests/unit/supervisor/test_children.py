@@ -1,11 +1,10 @@
 from __future__ import annotations
 
-import os
 import signal
 
 import pytest
 
-from shardproxy.supervisor.children import Entries, _close_all_but, how_it_ended
+from shardproxy.supervisor.children import Entries, how_it_ended
 from shardproxy.supervisor.main import summary
 from tests.e2e.supervised import Plan, configuration
 
@@ -22,26 +21,6 @@ from tests.e2e.supervised import Plan, configuration
 )
 def test_an_end_is_named_by_its_exit_code_or_its_signal(status: int, said: str) -> None:
     assert how_it_ended(status) == said
-
-
-@pytest.mark.parametrize("kept", [[0, 1, 2], [1, 2, 7], [0, 3, 4, 9]])
-def test_all_descriptors_but_the_kept_ones_are_closed(kept: list[int]) -> None:
-    pid = os.fork()
-    if pid == 0:
-        null = os.open(os.devnull, os.O_RDWR)
-        for fd in range(12):
-            os.dup2(null, fd)
-        _close_all_but(kept)
-        os._exit(0 if [fd for fd in range(64) if is_open(fd)] == kept else 1)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
-
-
-def is_open(fd: int) -> bool:
-    try:
-        os.fstat(fd)
-    except OSError:
-        return False
-    return True
 
 
 def test_by_default_the_children_are_those_of_this_package() -> None:

@@ -201,14 +201,22 @@ def test_everything_else_is_closed_up_to_the_limit(kept: list[int]) -> None:
     _close_all_but(range(min(soft, 1 << 20)))  # nothing, if all are kept
     pid = os.fork()
     if pid == 0:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (70, hard))
-        null = os.open(os.devnull, os.O_RDWR)
-        for fd in range(70):
-            os.dup2(null, fd)
-        _close_all_but(kept)
-        still = [fd for fd in range(70) if os.path.lexists(f"/dev/fd/{fd}")] if 0 not in kept else sorted(set(kept))
-        os._exit(0 if all(_is_open(fd) == (fd in kept) for fd in range(70)) and still else 1)
+        code = 1
+        try:
+            code = 0 if left_open(kept, hard) == sorted(set(kept)) else 2
+        finally:
+            os._exit(code)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def left_open(kept: list[int], hard: int) -> list[int]:
+    """Which of 70 descriptors are open afterwards, in a process that may have no more."""
+    null = os.open(os.devnull, os.O_RDWR)
+    for fd in range(70):
+        os.dup2(null, fd)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (70, hard))
+    _close_all_but(kept)
+    return [fd for fd in range(70) if _is_open(fd)]
 
 
 def _is_open(fd: int) -> bool:
