@@ -182,12 +182,12 @@ class Supervisor:
             self._end_with(Phase.STOPPING)
         finally:
             self._care.leave_nobody()
-            self._selector.close()
         logger.info("stopped")
         return self._exit_code
 
     def close(self) -> None:
         """Give back everything that the system lent."""
+        self._selector.close()
         if self._pid_file is not None:
             self._pid_file.remove()
         self._helm.close()

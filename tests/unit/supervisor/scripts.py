@@ -85,8 +85,9 @@ class ScriptedPreflight(Preflight):
 
     @property
     def is_over(self) -> bool:
-        if self.at_the_last_look is not None and self.has_ended:
-            self.at_the_last_look()
+        if self.has_ended and self.at_the_last_look is not None:
+            happens, self.at_the_last_look = self.at_the_last_look, None
+            happens()
         return self.has_ended
 
     def config(self) -> bytes | None:

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from shardproxy.config.load import load
-from shardproxy.control.messages import Answer, Applied, Ask, Commit, Prepare, Prepared, Wish
+from shardproxy.control.messages import Answer, Applied, Ask, Commit, Drain, Prepare, Prepared, Wish
 from shardproxy.supervisor.operations import MAX_WAITING, NEWS
+from shardproxy.supervisor.state import Phase
 from tests.unit.supervisor.stage import Stage, replaced, staged
 
 RESTART, RELOAD = signal.SIGUSR2, signal.SIGHUP
@@ -232,7 +233,18 @@ def test_a_signal_that_has_arrived_but_was_not_acted_on_is_left_to_the_new_code(
     with replaced(restarting) as new:
         new.serve()
         new.all_get_ready()
-        assert len(new.home.workers) > 2
+        assert len(new.home.workers) == 3
+
+
+def test_a_drain_that_comes_in_that_moment_is_for_both_generations_and_for_all_who_wait(restarting: Stage) -> None:
+    controller = restarting.ask("reload")
+    restarting.preflights[0].at_the_last_look = lambda: restarting.marks.put_back([signal.SIGTERM])
+    with replaced(restarting) as new:
+        new.step()
+        assert new.phase() is Phase.LEAVING
+        assert controller.answers() == [Answer(7, False, "the proxy is draining")]
+        new.pass_time(4)
+        assert all(child.told(Drain) for child in new.living() if child.name != "controller")
 
 
 def test_a_signal_that_has_arrived_is_acted_on_when_the_new_code_cannot_be_executed(restarting: Stage) -> None:
