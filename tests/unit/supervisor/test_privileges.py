@@ -39,6 +39,8 @@ def as_nobody(act: Callable[[], str]) -> str:
         privileges.drop(somebody)
         return act()
 
+    privileges.drop(Identity.find("root"))  # whoever starts it stays who it is
+
     return in_a_child(dropped)
 
 
@@ -144,6 +146,13 @@ def test_dropping_what_cannot_be_dropped_is_said() -> None:
         return "?"
 
     assert as_nobody(twice) == f"PrivilegeError: cannot become {daemon}: Operation not permitted"
+
+
+@root_only
+def test_that_a_process_is_somebody_else_is_not_believed_but_verified() -> None:
+    somebody = Identity.find(SOMEBODY)
+    with pytest.raises(PrivilegeError, match=f"^the system has not made this process {SOMEBODY} .uid {somebody.uid}, "):
+        privileges._verify(somebody)
 
 
 @root_only
