@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from shardproxy.config.limits import key_text
 from shardproxy.config.load import parse
 from shardproxy.config.schema import Config
 from shardproxy.shm import names
@@ -124,5 +125,6 @@ def test_a_limit_by_key_has_a_table_instead_of_a_bucket() -> None:
 
 def test_a_key_with_a_rate_of_its_own_has_a_bucket_of_its_own() -> None:
     plain = set(catalog.entries(config(limit=", key: client_ip")))
-    own = set(catalog.entries(config(limit=", key: client_ip, overrides: [{key: 10.0.0.9, rate: 1/s}]")))
-    assert own - plain == {(SlotKind.BUCKET, names.rate_limit_override("whole", "10.0.0.9"))}
+    with_one = config(limit=", key: client_ip, overrides: [{key: 10.0.0.9, rate: 1/s}]")
+    name = names.rate_limit_override("whole", key_text(with_one.rate_limits[0].key), "10.0.0.9")
+    assert set(catalog.entries(with_one)) - plain == {(SlotKind.BUCKET, name)}
