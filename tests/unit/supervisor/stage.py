@@ -23,7 +23,7 @@ from shardproxy.control.channel import Channel
 from shardproxy.control.messages import Applied, Ask, Prepared, Ready, Wish
 from shardproxy.control.seat import Seat
 from shardproxy.shm.rows import Kind
-from shardproxy.shm.slots import SlotsFull
+from shardproxy.shm.slots import SlotKind, SlotsFull
 from shardproxy.supervisor import record as records
 from shardproxy.supervisor import succession
 from shardproxy.supervisor.children import Entries
@@ -227,10 +227,12 @@ def write(file: Path, workers: int, changes: Mapping[str, str]) -> None:
 
 
 def fill_the_memory(stage: Stage) -> None:
-    """There is no room for another gauge."""
+    """There is no room for another gauge, and what has them belongs to the configuration that is served."""
     with suppress(SlotsFull):
         for number in count():
-            stage.home.slots.gauge(f"other_{number}")
+            name = f"other_{number}"
+            stage.home.slots.gauge(name)
+            stage.home.slots.note(SlotKind.GAUGE, name, stage.home.version)
 
 
 def edit(file: Path, before: str, after: str) -> None:
