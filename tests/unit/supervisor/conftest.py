@@ -1,12 +1,21 @@
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.unit.supervisor.stage import Stage, staged
+
+
+@pytest.fixture(autouse=True)
+def own_unraisable_hook() -> Iterator[None]:
+    """What the supervisor and its children install for their own process is not left to the other tests."""
+    former = sys.unraisablehook
+    yield
+    sys.unraisablehook = former
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from shardproxy.supervisor import preflight
 from shardproxy.supervisor.preflight import BAD_CONFIGURATION, OK, Preflight, rehearse
 from tests.proxykit import eventually
 from tests.unit.supervisor.forked import open_descriptors
-from tests.unit.supervisor.stage import edit, write
+from tests.unit.supervisor.stage import edit, own_log_handlers, write
 
 ENVIRONMENT = "SHARDPROXY_PREFLIGHT"
 
@@ -50,7 +50,8 @@ def result(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     """The descriptor that the child writes its configuration to."""
     fd = os.memfd_create("test")
     monkeypatch.setenv(ENVIRONMENT, str(fd))
-    yield fd
+    with own_log_handlers():
+        yield fd
     os.close(fd)
     gc.collect()  # what a rehearsal leaves to the end of its process
 
