@@ -327,8 +327,7 @@ cdef class KeyedBuckets:
 
     def sweep(self, int64_t now_ns):
         cdef uint64_t now = now_of(&self.table, now_ns)
-        cdef int64_t first, end, start = self.section.offset + self.slot * self.section.stride
-        cdef int64_t live = 0
+        cdef int64_t first, end, live = 0, start = self.section.offset + self.slot * self.section.stride
         for first, end in self.segment.touched(start, start + self.section.stride):
             live += swept(&self.table, (first - start) // 8, min((end - start) // 8, <int64_t>self.keys), now)
         return live
@@ -340,11 +339,9 @@ cdef int64_t swept(KeyTable* table, int64_t first, int64_t end, uint64_t now) no
     cdef uint64_t seen
     for entry in range(first, end):
         seen = sp_keyed_read(table.words + entry)
-        if seen == 0:
-            continue
-        if ahead_of(table, seen, now) > 0:
+        if seen and ahead_of(table, seen, now) > 0:
             live += 1
-        else:
+        elif seen:
             sp_keyed_swap(table.words + entry, seen, 0)
     return live
 
@@ -392,8 +389,7 @@ cdef void merge(KeyTable* table, int64_t first, int64_t end, int64_t places, uin
             sp_keyed_swap(words + way, other, seen)
 
 
-cdef int64_t unit_of(int64_t places, int64_t burst) noexcept:
-    """Of a table's clock."""
+cdef int64_t unit_of(int64_t places, int64_t burst) noexcept:  # of a table's clock
     return burst << PLACES_BITS | places
 
 
