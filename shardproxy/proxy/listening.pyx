@@ -83,6 +83,12 @@ cdef class StreamServer(Watched):
         self.shortage.stop_timer()
         self.leave()
 
+    cdef int end(self) except -1:
+        """It lets its listener go, and with that the configuration: at once, not when garbage is collected."""
+        self.shortage.server = None
+        self.listener = None
+        return 0
+
 
 cdef class AcceptPause(Timed):
     cdef int timed_out(self) except -1:

@@ -99,6 +99,11 @@ cdef class Reader(Watched):
         self.call()
         return 0
 
+    cdef int end(self) except -1:
+        """What it calls may hold it."""
+        self.call = None
+        return 0
+
     def pause(self):
         self.forget()
 

@@ -221,3 +221,11 @@ def _without_times(part: Any) -> Any:
     if isinstance(part, dict):
         return {key: _without_times(value) for key, value in part.items() if key not in moving}
     return part
+
+
+def test_listeners_that_let_clients_wait_are_let_go_as_well(tmp_path: Path) -> None:
+    text = RELEASE.replace("max_connections_per_client: 50", "max_connections: 50\n    on_full: wait")
+    with releases(tmp_path, text=text) as (served, _):
+        for _ in range(40):
+            served.next()
+        assert admitted(served.running, 7) == 5
