@@ -21,6 +21,7 @@ import gc
 import logging
 import selectors
 import signal
+from contextlib import suppress
 from pathlib import Path
 
 from shardproxy.config.schema import Config, Log
@@ -57,6 +58,7 @@ CONTROLLER_DRAIN_NS = 2_000_000_000
 # A worker that ends this often before it was ready for the first time will not get better by itself.
 EARLY_ENDS = 5
 LONGEST_WAIT_NS = 1_000_000_000
+PAUSE_S = 0.1  # after a step for which there was no memory
 
 WISHES: dict[Action, Wish] = {Action.RELOAD: "reload", Action.RESTART: "restart"}
 STEPS = {Action.MORE: 1, Action.FEWER: -1}
@@ -185,6 +187,18 @@ class Supervisor:
         logger.info("stopped")
         return self._exit_code
 
+    def step(self, wait_s: float) -> None:
+        """Wait at most so long for something to happen, and do all that is to be done then.
+
+        Without memory for that what is under way is undone, and the next step comes a moment later."""
+        try:
+            self._do_all(wait_s)
+        except MemoryError:
+            logger.error("the supervisor has no memory for what it was doing, gives that up and goes on in %g s", PAUSE_S)
+            with suppress(MemoryError):
+                self._operations.fail("the supervisor has no memory for it; ask again")
+            self._processes.pause(PAUSE_S)
+
     def close(self) -> None:
         """Give back everything that the system lent."""
         self._selector.close()
@@ -214,8 +228,7 @@ class Supervisor:
     def _is_over(self) -> bool:
         return self._home.phase in (Phase.DRAINING, Phase.STOPPING) and not any(self._home.filled())
 
-    def step(self, wait_s: float) -> None:
-        """Wait at most so long for something to happen, and do all that is to be done then."""
+    def _do_all(self, wait_s: float) -> None:
         for key, _ in self._selector.select(wait_s):
             if isinstance(key.data, Post):
                 self._care.listen_to(key.data)

@@ -136,6 +136,12 @@ class Operations:
     def due_ns(self) -> list[int]:
         return [self._operation.due_ns()] if self._operation is not None else []
 
+    def fail(self, why: str) -> None:
+        """What is under way is undone, and can be asked for again; what waits has its turn."""
+        if self._operation is not None:
+            self._operation.give_up(why)
+        self._conclude(Outcome(False, why, is_again=True))
+
     def give_up(self, why: str) -> None:
         """The end has begun: what runs is undone, what waits is not begun."""
         if self._operation is not None:

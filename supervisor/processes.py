@@ -37,3 +37,4 @@ class Processes:
     kill: Callable[[int, int], None] = os.kill
     preflight: Callable[[], Preflight] = Preflight
     execute: Callable[[str, list[str]], NoReturn] = os.execv
+    pause: Callable[[float], None] = time.sleep

@@ -44,16 +44,16 @@ class Overload(Words, frozen=True, kw_only=True):
     interval: Annotated[Duration, Meta(ge=50 * MILLISECOND), says("From one look to the next.")] = 250 * MILLISECOND
     stop_keep_alive: Annotated[
         Threshold | None,
-        says("Responses say that their connection ends, and connections that idle are closed.", otherwise="never"),
+        says("Responses say that their connection ends, and connections that idle are closed.", otherwise="85"),
     ] = Threshold(at=85)
     refuse_low: Annotated[
-        Threshold | None, says("Requests of the class `low` (`priority` of a route) get 503.", otherwise="never")
+        Threshold | None, says("Requests of the class `low` (`priority` of a route) get 503.", otherwise="90")
     ] = Threshold(at=90)
     refuse_normal: Annotated[
-        Threshold | None, says("So do those of the class `normal`.", otherwise="never")
+        Threshold | None, says("So do those of the class `normal`.", otherwise="95")
     ] = Threshold(at=95)
     pause_accept: Annotated[
-        Threshold | None, says("New connections wait in the kernel's queue.", otherwise="never")
+        Threshold | None, says("New connections wait in the kernel's queue.", otherwise="98")
     ] = Threshold(at=98)
 
 

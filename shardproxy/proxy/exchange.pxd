@@ -79,14 +79,14 @@ cdef class Exchange:
     cdef int client_writable(self) except -1
     # from an origin, which says which one it is
     cdef int origin_ready(self, End who) except -1
-    cdef int origin_failed(self, End who, int fault) except -1
+    cdef void origin_failed(self, End who, int fault) noexcept
     cdef int interim_head(self, End who, Head head) except -1
     cdef int response_head(self, End who, Head head, const Framing* framing) except -1
     cdef int response_body(self, End who, bytes data, Py_ssize_t at, Py_ssize_t size) except -1
     cdef int response_trailers(self, End who, bytes data, Py_ssize_t at, Py_ssize_t size) except -1
     cdef int response_end(self, End who) except -1
     cdef int origin_eof(self, End who) except -1
-    cdef int origin_lost(self, End who, int fault) except -1
+    cdef void origin_lost(self, End who, int fault) noexcept
     cdef void origin_blocked(self, End who) noexcept
     cdef int origin_writable(self, End who) except -1
     cdef void flush_client(self) noexcept
@@ -133,6 +133,7 @@ cdef class Exchange:
     cdef void note_failure(self) noexcept
     cdef int ask(self, Source source, bint fresh) except -1
     cdef int no_origin(self, int fault) except -1
+    cdef int lose_origin(self, int fault) except -1
     cdef int wait_for_connection(self) except -1
     cdef int hold(self, bytes data, Py_ssize_t at, Py_ssize_t size) except -1
     cdef int send_held(self) except -1

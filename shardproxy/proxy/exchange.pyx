@@ -347,12 +347,17 @@ cdef class Exchange:
             self.client.resume()
         return 0
 
-    cdef int origin_failed(self, End who, int fault) except -1:
-        """The connection that was awaited cannot be had."""
+    # boundary
+    cdef void origin_failed(self, End who, int fault) noexcept:
+        """The connection that was awaited cannot be had.  It knows of no exchange any more, so what fails here ends here."""
         if who is not self.awaited:
-            return self.ignore(who)
+            self.ignore(who)
+            return
         self.awaited = None
-        return self.no_origin(fault)
+        try:
+            self.no_origin(fault)
+        except BaseException as error:
+            self.crash(report(error, self))
 
     cdef int no_origin(self, int fault) except -1:
         """No connection to the endpoint."""
@@ -469,13 +474,23 @@ cdef class Exchange:
             self.client.half_close()
         return 0
 
-    cdef int origin_lost(self, End who, int fault) except -1:
-        """The endpoint closed, broke the protocol, or was too slow; it has been closed already."""
-        if who is self.awaited and who is not None:
-            return self.origin_failed(who, fault)
+    # boundary
+    cdef void origin_lost(self, End who, int fault) noexcept:
+        """The endpoint closed, broke the protocol, or was too slow; it has been closed already, and knows of no exchange
+        any more, so what fails here ends here."""
+        if who is self.awaited:
+            self.origin_failed(who, fault)
+            return
         if who is not self.origin:
-            return self.ignore(who)
+            self.ignore(who)
+            return
         self.origin = None
+        try:
+            self.lose_origin(fault)
+        except BaseException as error:
+            self.crash(report(error, self))
+
+    cdef int lose_origin(self, int fault) except -1:
         if self.download is not None and self.download.is_ending:
             return 0
         if fault == Fault.STALE_CONNECTION and self.can_resend():
@@ -676,8 +691,8 @@ cdef class Exchange:
             awaited.reset(fault)
 
     cdef void crash(self, int fault) noexcept:
-        """Python has raised in what was done for it: nobody knows how far that went, so it ends."""
-        if self.state != OVER:
+        """Python has raised in what was done for it: nobody knows how far that went, so it ends; if it has begun."""
+        if self.state != OVER and self.client is not None:
             self.drop_origin(fault)
             self.refuse(fault, 0)
 
@@ -698,6 +713,7 @@ cdef class Exchange:
     cdef void finish(self, int fault) noexcept:
         """The single exit: slot back, numbers written, ends released.  Runs once."""
         cdef End client = self.client, origin = self.origin, awaited = self.awaited
+        cdef Exchange held = self   # the last reference to it may go on the way
         cdef ExchangeState last = self.state
         if last == OVER:
             return

@@ -98,9 +98,10 @@ cdef class MirrorCopy(Copy):
     cdef int send(self, Exchange original) except -1:
         cdef Exchange shadow = Exchange.__new__(Exchange)
         cdef Nobody nobody = Nobody.__new__(Nobody)
-        cdef Head head = take_head()
         cdef Framing framing
-        cdef bytes source = original.request.source
+        cdef bytes source = original.request.source, host = shadow_host(original.request)
+        cdef bytes body = bytes(self.body) if self.body else None
+        cdef Head head = take_head()
         head.scan_request(source, original.request.base - PyBytes_AS_STRING(source), &original.listener.limits)
         if frame_request(head, &framing) != Fault.OK:
             give_head(head)
@@ -109,8 +110,7 @@ cdef class MirrorCopy(Copy):
         self.mirror.under_way += 1
         count(&self.mirror.metrics.cells, self.mirror.sent, 1)
         try:
-            shadow.begin_shadow(original, self.mirror.route, nobody, head, &framing,
-                                bytes(self.body) if self.body else None, shadow_host(head))
+            shadow.begin_shadow(original, self.mirror.route, nobody, head, &framing, body, host)
         except BaseException as error:
             shadow.crash(report(error, shadow))
         return 0

@@ -63,8 +63,9 @@ cdef int64_t END = <int64_t>0x7fffffffffffffff      # less a key: the last of al
 cdef class Waiter(Timed):
 
     cdef int timed_out(self) except -1:
+        cdef Exchange exchange = self.exchange      # held, since on its way out it leaves this place
         count(self.queue.metric_cells, self.queue.slots.timeouts, 1)
-        self.exchange.refuse(Fault.QUEUE_TIMEOUT, RETRY_AFTER_S)
+        exchange.refuse(Fault.QUEUE_TIMEOUT, RETRY_AFTER_S)
         return 0
 
 
@@ -302,11 +303,13 @@ cdef class Queue(WaitingRoom):
     cdef bint push_out(self, int rank, Standing standing) except -1:
         """The last here goes, if it is of a lower class than `rank`; as GONE it leaves its place behind."""
         cdef Waiter last = <Waiter>last_of(self)
+        cdef Exchange refused
         if last is None or last.rank <= rank:
             return False
         last.standing = standing
+        refused = last.exchange
         count(self.metric_cells, self.slots.refused, 1)
-        last.exchange.refuse(Fault.OVERFLOW, RETRY_AFTER_S)
+        refused.refuse(Fault.OVERFLOW, RETRY_AFTER_S)
         return True
 
     cdef void ask(self, int change, int rank) noexcept:
@@ -357,12 +360,14 @@ cdef class Queue(WaitingRoom):
     cdef int refuse_askers(self) except -1:
         """Nobody made way for them in time."""
         cdef Waiter asker
+        cdef Exchange refused
         while self.asking[0] + self.asking[1]:
             asker = self.oldest_asker()
             if now_ns() - asker.since_ns < ASKING_NS:
                 return 0
+            refused = asker.exchange
             count(self.metric_cells, self.slots.refused, 1)
-            asker.exchange.refuse(Fault.OVERFLOW, RETRY_AFTER_S)
+            refused.refuse(Fault.OVERFLOW, RETRY_AFTER_S)
         return 0
 
     cdef bint finds_connection(self) noexcept:

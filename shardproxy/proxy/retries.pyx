@@ -238,9 +238,9 @@ cdef class Retries(Retrier):
         self.is_charged = True
         self.tries += 1
         self.note_tried(exchange.endpoint)
-        exchange.back_off()
         self.rewind()
         self.handle = exchange.process.watcher.call_later(wait_ns, self.try_again)
+        exchange.back_off()     # last, since what comes before it may raise
         return True
 
     cdef int rewind(self) except -1:

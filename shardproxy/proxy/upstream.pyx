@@ -79,7 +79,9 @@ cdef class Upstream(Connection):
         if self.attempt is not None:
             self.attempt.cancel()
             self.attempt = None
-        return 0 if exchange is None else exchange.origin_failed(self, fault)
+        if exchange is not None:
+            exchange.origin_failed(self, fault)
+        return 0
 
     # hot
     cdef void assign(self, Exchange exchange) noexcept:
@@ -108,7 +110,9 @@ cdef class Upstream(Connection):
         self.stop_timer()
         self.leave_pool()
         self.part()
-        return 0 if exchange is None else exchange.origin_lost(self, fault)
+        if exchange is not None:
+            exchange.origin_lost(self, fault)
+        return 0
 
     cdef void crashed(self, int fault) noexcept:
         """Python has raised while it was served: the exchange ends, and nobody else gets this connection."""
@@ -161,7 +165,9 @@ cdef class Upstream(Connection):
         self.exchange = None
         self.input = None
         self.abort()
-        return 0 if exchange is None else exchange.origin_lost(self, fault)
+        if exchange is not None:
+            exchange.origin_lost(self, fault)
+        return 0
 
     cdef int timed_out(self) except -1:
         if self.state == CONNECTING:

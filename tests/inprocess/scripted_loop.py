@@ -37,6 +37,7 @@ class ScriptedLoop:
         self._soon: deque[Callable[[], object]] = deque()
         self._timers: list[tuple[int, int, Timer]] = []
         self._number = 0
+        self.has_memory_for_timers = True
         stop_clock(FIRST_NS)
 
     def __repr__(self) -> str:
@@ -56,6 +57,8 @@ class ScriptedLoop:
         self._soon.append(call)
 
     def call_later(self, delay_s: float, call: Callable[[], object]) -> Timer:
+        if not self.has_memory_for_timers:
+            raise MemoryError
         timer = Timer(clock_ns() + round(delay_s * 1e9), call)
         self._number += 1
         heapq.heappush(self._timers, (timer.due_ns, self._number, timer))

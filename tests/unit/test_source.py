@@ -12,7 +12,7 @@ FOLDERS = ("shardproxy", "supervisor", "tests", "loadtests")
 SUFFIXES = (".py", ".pyi", ".pyx", ".pxd")
 LONGEST = 400  # lines; HOUSE.md: the most loved projects have almost no file above it
 # One state machine is one file, with its table and its diagram on top.
-LONGER = {Path("shardproxy/proxy/exchange.pyx"): 760, Path("shardproxy/proxy/queue.pyx"): 410}
+LONGER = {Path("shardproxy/proxy/exchange.pyx"): 770, Path("shardproxy/proxy/queue.pyx"): 415}
 FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "common", "misc"}
 
 

@@ -70,14 +70,17 @@ class Stage:
         self.preflights: list[ScriptedPreflight] = []
         self.fork_fails: OSError | None = None
         self.execute_fails: OSError | None = None
+        self.has_memory = True
+        self.pauses: list[float] = []
         self.nobody_ends = False
         self.marks = Signals()
         self.log: list[str] = []
         self._supervisor: Supervisor | None = None
         self._ended: dict[int, int] = {}
         self.processes = Processes(
-            self.clock, self._fork, self._has_ended, self._kill, self._preflight, self._execute
-        )
+            self.clock, self._fork, self._has_ended, self._kill, self._preflight, self._execute,
+            self.pauses.append,
+        )  # fmt: skip
 
     @property
     def supervisor(self) -> Supervisor:
@@ -189,6 +192,8 @@ class Stage:
             self._ended[pid] = number
 
     def _preflight(self) -> Preflight:
+        if not self.has_memory:
+            raise MemoryError
         self.preflights.append(ScriptedPreflight())
         return self.preflights[-1]
 

@@ -280,3 +280,15 @@ def test_a_drain_does_not_wait_for_its_turn(restarting: Stage) -> None:
     assert controller.answers() == [Answer(7, True, sentence)]
     again = restarting.ask("drain", id=8)
     assert again.answers()[-1] == Answer(8, True, sentence)
+
+
+def test_an_operation_for_which_there_is_no_memory_is_answered_and_the_supervisor_goes_on(tmp_path: Path) -> None:
+    with staged(tmp_path) as stage:
+        stage.has_memory = False
+        controller = stage.ask("restart")
+        sentence = "the supervisor has no memory for it; ask again"
+        assert Answer(7, False, sentence, is_again=True) in controller.answers()
+        assert len(stage.pauses) == 1
+        stage.has_memory = True
+        stage.ask("restart")
+        assert len(stage.preflights) == 1
