@@ -194,7 +194,7 @@ class Supervisor:
         try:
             self._do_all(wait_s)
         except MemoryError:
-            logger.error("the supervisor has no memory for what it was doing, gives that up and goes on in %g s", PAUSE_S)
+            logger.error("the supervisor has no memory, gives up what is under way and goes on in %g s", PAUSE_S)
             with suppress(MemoryError):
                 self._operations.fail("the supervisor has no memory for it; ask again")
             self._processes.pause(PAUSE_S)
