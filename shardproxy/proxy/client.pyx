@@ -115,18 +115,20 @@ cdef class Client(Connection):
 
     cdef bint ended(self) except -1:
         """The client sends no more.  After a complete request it may still be waiting for the answer."""
+        cdef Exchange exchange = self.exchange      # held while it is told something, since that may be its end
         self.saw_eof = True
         if self.state == READ_BODY:
-            self.exchange.request_failed(Fault.TRUNCATED_REQUEST)
+            exchange.request_failed(Fault.TRUNCATED_REQUEST)
             return False
         if self.state == TUNNEL:
-            self.exchange.client_eof()
+            exchange.client_eof()
             return self.state == TUNNEL
-        if self.exchange is not None and self.exchange.state == QUEUED:
+        if exchange is not None and exchange.state == QUEUED:
             return False    # nobody keeps a place in a queue for a client that has left, as far as that can be told
         return self.state == AWAIT_END
 
     cdef int timed_out(self) except -1:
+        cdef Exchange exchange = self.exchange
         if self.state == READ_PROXY_HEADER:
             self.refuse(Fault.HEAD_TIMEOUT)
         elif self.state == READ_HEAD and (self.partial is not None or self.blank_lines):
@@ -140,7 +142,7 @@ cdef class Client(Connection):
         elif self.state == READ_BODY and self.is_held:
             self.set_deadline(self.wheel.now_ns + self.listener.request_body_ns)
         elif self.state == READ_BODY:
-            self.exchange.request_failed(Fault.BODY_TIMEOUT)
+            exchange.request_failed(Fault.BODY_TIMEOUT)
         else:
             self.abort()
         return 0
@@ -186,15 +188,17 @@ cdef class Client(Connection):
                 self.stream.pause()
 
     cdef void blocked(self) noexcept:
+        cdef Exchange exchange = self.exchange
         self.is_blocked = True
-        if self.exchange is not None:
-            self.exchange.client_blocked()
+        if exchange is not None:
+            exchange.client_blocked()
 
     cdef int writable(self) except -1:
+        cdef Exchange exchange = self.exchange
         self.is_blocked = False
         self.outstanding = 0
-        if self.exchange is not None:
-            self.exchange.client_writable()
+        if exchange is not None:
+            exchange.client_writable()
         elif self.state == READ_HEAD:
             self.set_pauses(False, False)
             self.read()

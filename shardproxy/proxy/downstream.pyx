@@ -237,9 +237,10 @@ cdef class Downstream(Client):
                    + <int64_t>(self.body.seen * self.listener.ns_per_body_byte))
 
     cdef int read_tunnel(self) except -1:
+        cdef Exchange exchange = self.exchange
         cdef bytes data = self.input
         self.input = None
-        return self.exchange.request_body(data, self.at, PyBytes_GET_SIZE(data) - self.at)
+        return exchange.request_body(data, self.at, PyBytes_GET_SIZE(data) - self.at)
 
     cdef void hold_input(self) noexcept:
         """Pipelined bytes wait; enough of them, and the client has to wait too."""

@@ -47,6 +47,7 @@ cdef class Upstream(Connection):
     # Life of the connection ----------------------------------------------------------------------------------------
 
     cdef int opened(self, Stream stream) except -1:
+        cdef Exchange exchange = self.exchange      # held while it is told something, since that may be its end
         cdef bytes greeting
         if self.state == CLOSED:    # timed out at the same moment
             stream.abort()
@@ -56,14 +57,14 @@ cdef class Upstream(Connection):
         self.state = IDLE
         self.is_open = True
         self.set_deadline(0)
-        if self.exchange is None:   # its client has gone meanwhile
+        if exchange is None:    # its client has gone meanwhile
             self.pool.give_back(self)
             return 0
-        greeting = self.pool.greeting(self.exchange)
+        greeting = self.pool.greeting(exchange)
         if greeting is not None:
             stream.send(PyBytes_AS_STRING(greeting), PyBytes_GET_SIZE(greeting))
-        self.assign(self.exchange)
-        self.exchange.origin_ready(self)
+        self.assign(exchange)
+        exchange.origin_ready(self)
         self.flush()    # the rest of the body may be long in coming
         return 0
 
@@ -93,10 +94,11 @@ cdef class Upstream(Connection):
         self.is_request_done = self.keep_alive = False
 
     cdef bint ended(self) except -1:
+        cdef Exchange exchange = self.exchange
         if self.state == READ_BODY and self.body.kind == BODY_UNTIL_CLOSE:
             self.response_end()
-        elif self.state == READ_BODY and self.body.kind == BODY_TUNNEL and self.exchange is not None:
-            self.exchange.origin_eof(self)
+        elif self.state == READ_BODY and self.body.kind == BODY_TUNNEL and exchange is not None:
+            exchange.origin_eof(self)
             return self.state != CLOSED
         elif self.state == IDLE:
             self.close()
@@ -271,26 +273,29 @@ cdef class Upstream(Connection):
         return self.exchange is not None and self.exchange.origin is self
 
     cdef void blocked(self) noexcept:
+        cdef Exchange exchange = self.exchange
         if self.is_heard():
             self.await_answer()
-            self.exchange.origin_blocked(self)
+            exchange.origin_blocked(self)
 
     cdef int writable(self) except -1:
+        cdef Exchange exchange = self.exchange
         if self.is_heard():
             if self.state == AWAIT_HEAD and not self.is_request_done:
                 self.set_deadline(0)
-            self.exchange.origin_writable(self)
+            exchange.origin_writable(self)
         return 0
 
     # The peer to us: the response ----------------------------------------------------------------------------------
 
     # hot
     cdef int received(self, bytes data) except -1:
-        if self.exchange is None:
+        cdef Exchange exchange = self.exchange
+        if exchange is None:
             self.close()    # nobody asked
             return 0
-        if self.exchange.origin is not self:
-            return self.exchange.ignore(self)
+        if exchange.origin is not self:
+            return exchange.ignore(self)
         self.input = data
         self.at = 0
         self.read()
