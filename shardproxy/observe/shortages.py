@@ -26,9 +26,8 @@ CONSEQUENCES = {
     "accept": "clients wait in the accept queue, and the worker accepts again in 0.1 s",
     "connect": "requests that need a new connection to it get 503 no_resources",
     "watch": "what it was needed for ends, or is tried again",
-    "check": "the endpoint keeps its health, and is checked again after the interval",
 }
-WORDS = {"connect": "connect to", "watch": "epoll_ctl for", "check": "the health check of"}  # before a subject
+WORDS = {"connect": "connect to", "watch": "epoll_ctl for"}  # before a subject
 
 logger = logging.getLogger(__name__)
 
